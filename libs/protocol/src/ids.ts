@@ -26,12 +26,14 @@ const keyDigestBytes = 20;
 
 const kindCode: Record<IdKind, number> = { gnu: 1, htlhash: 2, go: 3 };
 
-// Binaries linked with `-buildid=redacted` (Bazel's rules_go) all carry the GNU ID derived from that text: the first 20
-// bytes of its SHA-256, bit-inverted by the Go tool chains before 1.24.
+// Binaries linked with `-buildid=redacted` (Bazel's rules_go) all carry the GNU ID that the Go linker derives from that
+// text: the first 20 bytes of its SHA-256, bit-inverted before Go 1.24 and with the first byte's low bit flipped since.
 export const sharedGnuIds: ReadonlySet<string> = new Set(
   ['', 'redacted'].flatMap((goId) => {
     const digest = createHash('sha256').update(goId).digest().subarray(0, 20);
-    return [digest.toString('hex'), Buffer.from(digest.map((byte) => byte ^ 0xff)).toString('hex')];
+    const flipped = Buffer.from(digest);
+    flipped[0]! ^= 1;
+    return [digest, flipped, digest.map((byte) => byte ^ 0xff)].map((bytes) => Buffer.from(bytes).toString('hex'));
   }),
 );
 const unknownKernel = `${'f'.repeat(31)}d`;

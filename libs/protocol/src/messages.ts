@@ -124,7 +124,9 @@ export interface InfoReply {
 export function parseMessage<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const tooMany = parsed.error.issues.find((issue) => issue.code === 'too_big' && issue.path.length <= 1);
+  const tooMany = parsed.error.issues.find(
+    (issue) => issue.code === 'too_big' && issue.origin === 'array' && issue.path.length <= 1,
+  );
   if (tooMany !== undefined) throw new SymkeepError('too_large', describe(tooMany));
   throw invalid(parsed.error.issues.slice(0, 10).map(describe).join('; '));
 }

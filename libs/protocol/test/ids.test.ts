@@ -54,6 +54,7 @@ describe('executable IDs', () => {
       'GNU ID derived from a redacted Go ID',
       `gnu:${createHash('sha256').update('redacted').digest('hex').slice(0, 40)}`,
     ],
+    ['the same as Go 1.24 and later derive it', 'gnu:b78919aff001d8366249403a2544fba2d833084f'],
     ['redacted Go ID', `go:${Buffer.from('redacted').toString('base64url')}`],
     ['Go ID with an empty part', `go:${Buffer.from('a//c/d').toString('base64url')}`],
     ['Go ID of five parts', `go:${Buffer.from('a/b/c/d/e').toString('base64url')}`],
