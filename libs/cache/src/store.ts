@@ -22,11 +22,19 @@ export interface StoreKey {
 /**
  * The store did not answer, refused (`store_full`, `wrong_role`), may have lost something meanwhile
  * (`epoch_changed`), or was not even asked because too much waits for it (`overloaded`); or too many writers
- * kept changing a value (`contended`). Ask again later; never cache it.
+ * kept changing a value (`contended`), or what is there cannot be read (`damaged`). Ask again later; never
+ * cache it.
  */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
-  readonly reason: 'unreachable' | 'store_full' | 'wrong_role' | 'epoch_changed' | 'contended' | 'overloaded';
+  readonly reason:
+    | 'unreachable'
+    | 'store_full'
+    | 'wrong_role'
+    | 'epoch_changed'
+    | 'contended'
+    | 'overloaded'
+    | 'damaged';
   constructor(reason: StoreUnavailable['reason'], message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.reason = reason;

@@ -23,8 +23,8 @@ export type Loaded<V> = V | null | StoreUnavailable;
 
 export interface TieredCacheOptions<K, V extends NonNullable<unknown>>
   extends Omit<LruOptions<V>, 'addressed'> {
-  /** The binary key, `keyBytes` wide. */
-  readonly keyOf: (key: K) => Uint8Array;
+  /** The binary key, `keyBytes` wide; written into `into` if it can be, which is read before the next call. */
+  readonly keyOf: (key: K, into: Uint8Array<ArrayBuffer>) => Uint8Array;
   /** Unsigned 64 bit, where entries are kept by key and address. */
   readonly addressOf?: (key: K) => bigint;
   /**
@@ -61,17 +61,37 @@ export type TieredCacheMetrics = { readonly [name in keyof LruMetrics]: number }
   readonly pending: number;
 };
 
-/** Where a key is: its bytes, and the words of its address. */
+/** Where a key is: its bytes, the words of its address, and a hash of both. */
 interface Place {
   readonly bytes: Uint8Array;
   readonly lo: number;
   readonly hi: number;
+  readonly hash: number;
 }
 
-interface Flight<K, V> extends Place {
-  readonly key: K;
-  readonly id: string;
-  readonly landing: PromiseWithResolvers<Loaded<V>>;
+/** A key on its way: its place in a batch. What was loaded for it is there once the batch has landed. */
+class Flight<K, V> {
+  readonly batch: Batch<K, V>;
+  readonly index: number;
+  readonly place: Place;
+  constructor(batch: Batch<K, V>, index: number, place: Place) {
+    this.batch = batch;
+    this.index = index;
+    this.place = place;
+  }
+}
+
+/** What one load is for. One promise serves all its keys, since one for each would cost more than the load. */
+class Batch<K, V> {
+  readonly keys: K[] = [];
+  readonly flights: Flight<K, V>[] = [];
+  readonly landing = Promise.withResolvers<readonly Loaded<V>[]>();
+  values: readonly Loaded<V>[] | undefined;
+
+  constructor() {
+    // Who waits is told; that nobody waits any more is no error.
+    this.landing.promise.catch(() => undefined);
+  }
 }
 
 export class TieredCache<K, V extends NonNullable<unknown>> {
@@ -82,8 +102,10 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
   readonly #batchMs: number;
   readonly #pendingMax: number;
   readonly #stamps = new Uint32Array(stampCount);
-  readonly #flights = new Map<string, Flight<K, V>>();
-  #batch: Flight<K, V>[] = [];
+  /** By the hash of the place: of two keys with one hash, one is loaded without company. */
+  readonly #flights = new Map<number, Flight<K, V>>();
+  readonly #key: Uint8Array<ArrayBuffer>;
+  #batch = new Batch<K, V>();
   #cancelDeparture: () => void = () => undefined;
   #pending = 0;
   readonly #counts = {
@@ -106,6 +128,7 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
     this.#batchMax = options.batchMax ?? batchMaxDefault;
     this.#batchMs = options.batchMs ?? 0;
     this.#pendingMax = options.pendingMax ?? pendingMaxDefault;
+    this.#key = new Uint8Array(options.keyBytes);
   }
 
   /**
@@ -119,20 +142,32 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
   }
 
   async get(key: K): Promise<Loaded<V>> {
-    return this.#find(key);
+    const found = this.#find(key);
+    return found instanceof Flight ? this.#arrival(found, key) : found;
   }
 
   /** Results in order; all misses go into one load, each key once. */
   async getMany(keys: readonly K[]): Promise<Loaded<V>[]> {
-    return Promise.all(keys.map((key) => this.#find(key)));
+    const results = new Array<Loaded<V>>(keys.length).fill(null);
+    const flights: [index: number, flight: Flight<K, V>][] = [];
+    for (const [index, key] of keys.entries()) {
+      const found = this.#find(key);
+      if (found instanceof Flight) flights.push([index, found]);
+      else results[index] = found;
+    }
+    for (const [index, flight] of flights) {
+      const landed = this.#landed(flight, keys[index]!);
+      results[index] = landed === undefined ? await this.#arrival(flight, keys[index]!) : landed;
+    }
+    return results;
   }
 
   /** What is known of the key may be wrong by now: it is dropped, and no load begun before is kept. */
   invalidate(key: K): void {
-    const { bytes, lo, hi } = this.#placeOf(key);
+    const { bytes, lo, hi, hash } = this.#placeOf(key);
     this.#counts.invalidations++;
-    this.#stamps[stampOf(bytes, lo, hi)]!++;
-    this.#flights.delete(idOf(bytes, lo, hi));
+    this.#stamps[hash & (stampCount - 1)]!++;
+    this.#flights.delete(hash);
     this.#lru.remove(bytes, 0, lo, hi);
     this.#absences?.cancel(bytes, 0, lo, hi);
   }
@@ -149,15 +184,17 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
     return { ...this.#lru.metrics(), ...this.#counts, pending: this.#pending };
   }
 
+  /** The bytes hold until the next call, unless they are copied. */
   #placeOf(key: K): Place {
-    const bytes = this.#options.keyOf(key);
+    const bytes = this.#options.keyOf(key, this.#key);
     const address = this.#options.addressOf?.(key);
-    if (address === undefined) return { bytes, lo: 0, hi: 0 };
-    return { bytes, lo: Number(BigInt.asIntN(32, address)), hi: Number(BigInt.asIntN(32, address >> 32n)) };
+    const lo = address === undefined ? 0 : Number(BigInt.asIntN(32, address));
+    const hi = address === undefined ? 0 : Number(BigInt.asIntN(32, address >> 32n));
+    return { bytes, lo, hi, hash: hashOf(bytes, lo, hi) };
   }
 
-  /** The value itself where it is cached, so that hits wait for nothing. */
-  #find(key: K): Loaded<V> | Promise<Loaded<V>> {
+  /** The value itself where it is cached, so that hits wait for nothing; else the flight that brings it. */
+  #find(key: K): Loaded<V> | Flight<K, V> {
     const place = this.#placeOf(key);
     const known = this.hit(place.bytes, 0, place.lo, place.hi);
     if (known === undefined) return this.#board(key, place);
@@ -172,29 +209,40 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
   }
 
   /** Joins the flight of the key, or books a new one in the open batch. */
-  #board(key: K, place: Place): Promise<Loaded<V>> | StoreUnavailable {
-    const id = idOf(place.bytes, place.lo, place.hi);
-    const flight = this.#flights.get(id);
-    if (flight !== undefined) return this.#join(flight, key);
+  #board(key: K, place: Place): Flight<K, V> | StoreUnavailable {
+    const flight = this.#flights.get(place.hash);
+    if (flight !== undefined && isSame(flight.place, place)) {
+      this.#counts.coalesced++;
+      return flight;
+    }
     if (this.#pending >= this.#pendingMax) {
       this.#counts.overloads++;
       return new StoreUnavailable('overloaded', `${this.#pending} keys are waiting to be loaded`);
     }
-    const booked = { ...place, key, id, landing: Promise.withResolvers<Loaded<V>>() };
-    this.#flights.set(id, booked);
+    const batch = this.#batch;
+    const kept = { ...place, bytes: place.bytes === this.#key ? place.bytes.slice() : place.bytes };
+    const booked = new Flight(batch, batch.keys.length, kept);
+    this.#flights.set(place.hash, booked);
     this.#pending++;
-    this.#batch.push(booked);
-    if (this.#batch.length >= this.#batchMax) this.#depart();
-    else if (this.#batch.length === 1) this.#scheduleDeparture();
-    return booked.landing.promise;
+    batch.keys.push(key);
+    batch.flights.push(booked);
+    if (batch.keys.length >= this.#batchMax) this.#depart();
+    else if (batch.keys.length === 1) this.#scheduleDeparture();
+    return booked;
   }
 
-  /** A flight booked for an older generation may bring what is out of date for this key. */
-  async #join(flight: Flight<K, V>, key: K): Promise<Loaded<V>> {
-    this.#counts.coalesced++;
-    const value = await flight.landing.promise;
-    if (value === null || value instanceof StoreUnavailable || this.#isCurrent(value, key)) return value;
-    return this.#find(key);
+  async #arrival(flight: Flight<K, V>, key: K): Promise<Loaded<V>> {
+    await flight.batch.landing.promise;
+    const landed = this.#landed(flight, key);
+    return landed === undefined ? this.get(key) : landed;
+  }
+
+  /** What a flight brought; undefined if it is under way, or was booked for an older generation than this key's. */
+  #landed({ batch, index }: Flight<K, V>, key: K): Loaded<V> | undefined {
+    const value = batch.values?.[index];
+    const isOwn = batch.keys[index] === key;
+    if (isOwn || !isValue(value) || this.#isCurrent(value, key)) return value;
+    return undefined;
   }
 
   #scheduleDeparture(): void {
@@ -208,39 +256,37 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
 
   #depart(): void {
     const batch = this.#batch;
-    this.#batch = [];
+    this.#batch = new Batch();
     this.#cancelDeparture();
     void this.#fly(batch);
   }
 
-  async #fly(batch: readonly Flight<K, V>[]): Promise<void> {
+  async #fly(batch: Batch<K, V>): Promise<void> {
+    const { keys, flights, landing } = batch;
     const { drops } = this.#counts;
-    const stamps = batch.map(({ bytes, lo, hi }) => this.#stamps[stampOf(bytes, lo, hi)]!);
+    const stamps = flights.map(({ place }) => this.#stampOf(place));
     this.#counts.loads++;
-    this.#counts.loadedKeys += batch.length;
+    this.#counts.loadedKeys += keys.length;
     try {
-      const values = await this.#options.load(batch.map(({ key }) => key));
-      if (values.length !== batch.length)
-        throw new RangeError(`${batch.length} keys loaded ${values.length} values`);
-      for (const [i, flight] of batch.entries()) {
-        const { bytes, lo, hi } = flight;
-        const isFresh = drops === this.#counts.drops && stamps[i] === this.#stamps[stampOf(bytes, lo, hi)];
-        this.#land(flight, values[i]!, isFresh);
+      const values = await this.#options.load(keys);
+      if (values.length !== keys.length)
+        throw new RangeError(`${keys.length} keys loaded ${values.length} values`);
+      for (const [i, { place }] of flights.entries()) {
+        const isFresh = drops === this.#counts.drops && stamps[i] === this.#stampOf(place);
+        this.#install(place, values[i]!, isFresh);
       }
+      batch.values = values;
+      landing.resolve(values);
     } catch (error) {
       this.#counts.failedLoads++;
-      for (const flight of batch) {
-        this.#leave(flight);
-        flight.landing.reject(error);
-      }
+      landing.reject(error);
     } finally {
-      this.#pending -= batch.length;
+      this.#pending -= keys.length;
+      for (const flight of flights) this.#leave(flight);
     }
   }
 
-  #land(flight: Flight<K, V>, value: Loaded<V>, isFresh: boolean): void {
-    const { bytes, lo, hi } = flight;
-    this.#leave(flight);
+  #install({ bytes, lo, hi }: Place, value: Loaded<V>, isFresh: boolean): void {
     if (value instanceof StoreUnavailable) this.#counts.outages++;
     else if (!isFresh) this.#counts.stalePopulatesRefused++;
     else if (value === null) this.#absences?.add(bytes, 0, lo, hi);
@@ -248,22 +294,32 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
       this.#absences?.cancel(bytes, 0, lo, hi);
       this.#lru.set(bytes, value, 0, lo, hi);
     }
-    flight.landing.resolve(value);
   }
 
   /** An invalidation may have let another flight of the same key begin. */
   #leave(flight: Flight<K, V>): void {
-    if (this.#flights.get(flight.id) === flight) this.#flights.delete(flight.id);
+    const { hash } = flight.place;
+    if (this.#flights.get(hash) === flight) this.#flights.delete(hash);
+  }
+
+  #stampOf({ hash }: Place): number {
+    return this.#stamps[hash & (stampCount - 1)]!;
   }
 }
 
-function idOf(bytes: Uint8Array, lo: number, hi: number): string {
-  return `${lo} ${hi} ${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')}`;
+function isValue<V>(loaded: Loaded<V> | undefined): loaded is V & NonNullable<unknown> {
+  return loaded !== undefined && loaded !== null && !(loaded instanceof StoreUnavailable);
 }
 
-/** FNV-1a; who can aim at a stamp gains no more than a load that is not kept. */
-function stampOf(bytes: Uint8Array, lo: number, hi: number): number {
+function isSame(a: Place, b: Place): boolean {
+  if (a.lo !== b.lo || a.hi !== b.hi) return false;
+  for (let i = 0; i < a.bytes.length; i++) if (a.bytes[i] !== b.bytes[i]) return false;
+  return true;
+}
+
+/** FNV-1a; who can aim at a hash gains no more than a load that is not shared, or not kept. */
+function hashOf(bytes: Uint8Array, lo: number, hi: number): number {
   let hash = 0x811c9dc5 ^ lo ^ Math.imul(hi, 0x9e3779b1);
   for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
-  return (hash ^ (hash >>> 15)) & (stampCount - 1);
+  return hash ^ (hash >>> 15);
 }

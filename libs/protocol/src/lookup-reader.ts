@@ -4,6 +4,7 @@
 import {
   type ExecutableId,
   gnuBytesMin,
+  hexValues,
   idKeyBytes,
   idKeyOf,
   parseExecutableId,
@@ -16,13 +17,6 @@ const plainBytesMax = 20;
 const htlhashHexDigits = 32;
 const gnuCode = 1;
 const htlhashCode = 2;
-
-const notHex = 0xff;
-const hexValues = new Uint8Array(256).fill(notHex);
-for (let value = 0; value < 16; value++) {
-  hexValues[value.toString(16).charCodeAt(0)] = value;
-  hexValues[value.toString(16).toUpperCase().charCodeAt(0)] = value;
-}
 
 // A bit per value that many files share, set where its first and where its second byte stand.
 const firstBytes = new Uint8Array(256);
@@ -46,6 +40,8 @@ export class LookupReader {
   readonly keys = new Uint8Array(itemsMax * idKeyBytes);
   readonly #starts = new Uint32Array(itemsMax);
   readonly #ends = new Uint32Array(itemsMax);
+  /** Whether the ID was read without the strict parser: then its text only lacks its kind and its case. */
+  readonly #plain = new Uint8Array(itemsMax);
   #body: Buffer = Buffer.alloc(0);
 
   /** The number of IDs in the body, or -1 if it is anything but a clean lookup. */
@@ -72,6 +68,7 @@ export class LookupReader {
 
   /** The ID at an index of the body last read. */
   idAt(index: number): ExecutableId {
+    if (this.#plain[index] === 1) return this.#plainIdAt(index);
     return parseExecutableId(this.#body.toString('latin1', this.#starts[index]!, this.#ends[index]!));
   }
 
@@ -88,7 +85,14 @@ export class LookupReader {
     this.#starts[index] = start;
     this.#ends[index] = end;
     const offset = index * idKeyBytes;
-    return readKey(bytes, start, end, this.keys, offset) || this.#parseKey(index, offset) ? end : -1;
+    const plain = readKey(bytes, start, end, this.keys, offset);
+    this.#plain[index] = plain ? 1 : 0;
+    return plain || this.#parseKey(index, offset) ? end : -1;
+  }
+
+  #plainIdAt(index: number): ExecutableId {
+    const text = this.#body.toString('latin1', this.#starts[index]!, this.#ends[index]!).toLowerCase();
+    return (text.includes(':') ? text : `gnu:${text}`) as ExecutableId;
   }
 
   // What is rare or needs hashing: Go IDs, long digests, and whatever might be a placeholder.
@@ -136,7 +140,7 @@ export function readKey(
   keys[offset + 1] = length;
   keys[offset + 2] = 0;
   keys[offset + 3] = 0;
-  keys.fill(0, to + length, to + plainBytesMax);
+  if (length < plainBytesMax) keys.fill(0, to + length, to + plainBytesMax);
   return true;
 }
 

@@ -24,6 +24,8 @@ export interface SymbolsSummary {
   readonly ranges: number;
   readonly bytes: number;
   readonly sources: readonly string[];
+  /** SHA-256 of the symbol table in use, hex; only in state `ready`. */
+  readonly digest?: string;
   readonly reason?: string;
 }
 
