@@ -1,0 +1,74 @@
+// Everything that an ELF image says of its functions: all sources, merged.
+import { ElfError, type ElfImage } from '@symkeep/elf';
+import { extractDwarf } from './dwarf/extract.ts';
+import type { DwarfStats } from './dwarf/extraction.ts';
+import { type CompanionImages, debugSectionsOf } from './dwarf/sections.ts';
+import { extractGopclntab } from './gopclntab.ts';
+import { mergeRanges } from './merge.ts';
+import type { RangeTable, Source, SymbolRanges } from './ranges.ts';
+import { SymbolsError } from './symbols-error.ts';
+import { extractSymbols } from './symtab.ts';
+
+/** Files that belong to an image, where they were found. */
+export interface ExtractOptions extends CompanionImages {
+  /** The mini debuginfo of the image (`openMiniDebugInfo`): symbols that its own tables lack. */
+  readonly mini?: ElfImage | undefined;
+  /** Most bytes that the DWARF reader holds beside the sections. */
+  readonly bytesMax?: number;
+}
+
+/** A source that could not be read, or not to its end. The others are extracted all the same. */
+export interface SourceDamage {
+  readonly source: Source;
+  readonly error: ElfError | SymbolsError;
+}
+
+export interface Extracted {
+  readonly ranges: SymbolRanges;
+  /** Undefined if there is no DWARF that could be read. */
+  readonly dwarf: DwarfStats | undefined;
+  readonly damage: readonly SourceDamage[];
+}
+
+/**
+ * Extracts and merges all sources. Of a stripped executable and its `.debug` file pass both as one image
+ * (`combineImages`). What is broken or over a limit ends up in `damage`; nothing is thrown for what the image holds.
+ */
+export function extract(image: ElfImage, options: ExtractOptions = {}): Extracted {
+  const damage: SourceDamage[] = [];
+  const tables: RangeTable[] = [];
+  let stats: DwarfStats | undefined;
+  const add = (source: Source, read: () => RangeTable | undefined) => {
+    const table = attempt(damage, source, read);
+    if (table !== undefined) tables.push(table);
+  };
+  add('dwarf', () => {
+    const { bytesMax } = options;
+    const extraction = extractDwarf(
+      debugSectionsOf(image, options),
+      bytesMax === undefined ? {} : { bytesMax },
+    );
+    stats = extraction.stats;
+    return extraction.table;
+  });
+  add('gopclntab', () => extractGopclntab(image));
+  add('symtab', () => extractSymbols(image, 'symtab'));
+  const { mini } = options;
+  if (mini !== undefined) add('symtab', () => extractSymbols(mini, 'symtab', image.base));
+  add('dynsym', () => extractSymbols(image, 'dynsym'));
+  return { ranges: mergeRanges(tables), dwarf: stats, damage };
+}
+
+function attempt(
+  damage: SourceDamage[],
+  source: Source,
+  read: () => RangeTable | undefined,
+): RangeTable | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ElfError || error instanceof SymbolsError)) throw error;
+    damage.push({ source, error });
+    return undefined;
+  }
+}

@@ -1,0 +1,357 @@
+// npm run symbols:verify -- FILE…: compares what symkeep says of an ELF file with what llvm-symbolizer says, at random
+// addresses of its `.text` and at call-return addresses minus 1, which is what profiles hold. Every disagreement is
+// counted in a class, with samples. Exits with 1 below 99.9 % exact or 99.95 % of innermost lines.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { basename } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { parseArgs } from 'node:util';
+import type { OpenedElf } from '../apps/symbol-server/src/elf-files.ts';
+import { openElfFile } from '../apps/symbol-server/src/elf-files.ts';
+import type { Frame } from '../libs/protocol/src/index.ts';
+import {
+  type DecodedPage,
+  decodePage,
+  extract,
+  extractGopclntab,
+  framesAt,
+  mergeRanges,
+  openSymbolTable,
+  pageOf,
+  relativeTo,
+  writeSymbolTable,
+} from '../libs/symbols/src/index.ts';
+
+const usage = `usage: symbols-verify [options] FILE…
+  --count N        addresses of each kind (20000)
+  --seed N         of the choice of addresses (1)
+  --samples N      disagreements shown of each class (3)
+  --code FILE      disassemble this file instead: a .debug file has no code
+  --source go      compare Go's own table alone, with llvm's reading of DWARF
+  --reference go   compare with go tool addr2line, which reads that table: outermost name, innermost line
+  --json           one JSON object per file and kind of address`;
+
+const exactMin = 99.9;
+const lineMin = 99.95;
+
+/** A frame as far as it is compared. */
+interface Line {
+  readonly name: string;
+  readonly file: string;
+  readonly line: number;
+}
+
+interface Disagreement {
+  readonly address: bigint;
+  readonly ours: readonly Line[];
+  readonly theirs: readonly Line[];
+  readonly cause: string;
+}
+
+interface Comparison {
+  readonly addresses: number;
+  readonly exact: number;
+  readonly innermostLines: number;
+  readonly disagreements: readonly Disagreement[];
+}
+
+type Reference = (file: string, addresses: readonly bigint[]) => Promise<Line[][]>;
+type Lookup = (address: bigint) => Found;
+
+interface Found {
+  readonly source: string;
+  readonly frames: readonly Line[];
+}
+
+const { values: options, positionals: files } = parseArgs({
+  allowPositionals: true,
+  options: {
+    count: { type: 'string', default: '20000' },
+    seed: { type: 'string', default: '1' },
+    samples: { type: 'string', default: '3' },
+    code: { type: 'string' },
+    source: { type: 'string' },
+    reference: { type: 'string', default: 'llvm' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+async function verify(file: string): Promise<boolean> {
+  const opened = openElfFile(file);
+  const lookup = lookupIn(opened);
+  const usesAlternate = opened.companions.alternate !== undefined;
+  const text = opened.image.sections.find(({ name }) => name === '.text');
+  opened.close();
+  // Given a stripped file, llvm would name functions by its dynamic symbols; the debug file has all of them.
+  const symbolsFile = opened.debugFile ?? file;
+  if (text === undefined) throw new Error(`${file} has no .text`);
+  const random = randomNumbers(Number(options.seed));
+  const count = Number(options.count);
+  const anywhere = Array.from(
+    { length: count },
+    () => text.address + BigInt(Math.floor(random() * text.size)),
+  );
+  const calls = await callReturns(options.code ?? file);
+  const picked = Array.from({ length: calls.length === 0 ? 0 : count }, () => {
+    return (calls[Math.floor(random() * calls.length)] as bigint) - 1n;
+  });
+  if (calls.length === 0) console.log(`${file}: no calls found (a file without code needs --code)`);
+  const results = [
+    await check(file, symbolsFile, 'random', anywhere, lookup, usesAlternate),
+    ...(picked.length === 0 ? [] : [await check(file, symbolsFile, 'call', picked, lookup, usesAlternate)]),
+  ];
+  return results.every(Boolean);
+}
+
+async function check(
+  file: string,
+  symbolsFile: string,
+  kind: string,
+  addresses: readonly bigint[],
+  lookup: Lookup,
+  usesAlternate: boolean,
+): Promise<boolean> {
+  const reference = options.reference === 'go' ? askGo : askLlvm;
+  const theirs = await reference(symbolsFile, addresses);
+  const names = usesAlternate ? await askElfutils(symbolsFile, addresses) : [];
+  const ours = addresses.map(lookup);
+  const comparison = compare(addresses, ours, theirs, names);
+  report(file, kind, comparison);
+  const percent = (part: number) => (100 * part) / comparison.addresses;
+  return percent(comparison.exact) >= exactMin && percent(comparison.innermostLines) >= lineMin;
+}
+
+/** What the stored table answers, not what the extractors meant. */
+function lookupIn({ image, companions }: OpenedElf): Lookup {
+  const goTable = options.source === 'go' ? extractGopclntab(image) : undefined;
+  const extracted = goTable === undefined ? extract(image, companions) : undefined;
+  for (const { source, error } of extracted?.damage ?? []) console.log(`  ${source}: ${error.message}`);
+  const { header, pages } = writeSymbolTable(extracted?.ranges ?? mergeRanges(goTable ? [goTable] : []));
+  const table = openSymbolTable(header);
+  const decoded: DecodedPage[] = [];
+  return (address) => {
+    const relative = relativeTo(table.imageBase, address);
+    const page = pageOf(table, relative);
+    if (page < 0) return { source: 'none', frames: [] };
+    decoded[page] ??= decodePage(table, page, pages[page] as Buffer);
+    const { source, frames } = framesAt(table, decoded[page], relative);
+    return { source, frames: frames.map(lineOf) };
+  };
+}
+
+function lineOf({ rawName, file, line }: Frame): Line {
+  return { name: rawName, file, line };
+}
+
+// --- addresses
+
+/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Calls on x86, ARM, AArch64, PowerPC, s390x, MIPS, RISC-V. */
+const callInstruction = /^(call[lqw]?|blx?|blr|bctrl|brasl|basr|bas|jalr?|bal)$/;
+
+/** Addresses behind each call in `.text`. GNU's objdump knows this machine only; llvm's takes debug files for the file. */
+async function callReturns(file: string): Promise<bigint[]> {
+  const found = await callReturnsBy('objdump', file);
+  return found.length > 0 ? found : callReturnsBy('llvm-objdump-19', file);
+}
+
+async function callReturnsBy(program: string, file: string): Promise<bigint[]> {
+  const returns: bigint[] = [];
+  const objdump = spawn(program, ['-d', '--no-show-raw-insn', '-j', '.text', file], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let wasCall = false;
+  for await (const line of createInterface({ input: objdump.stdout })) {
+    const match = /^\s*([0-9a-f]+):\s+(\S+)/.exec(line);
+    if (match === null) continue;
+    if (wasCall) returns.push(BigInt(`0x${match[1]}`));
+    wasCall = callInstruction.test(match[2] as string);
+  }
+  return returns;
+}
+
+// --- references
+
+const askLlvm: Reference = async (file, addresses) => {
+  const flags = ['--inlines', '--no-demangle', '--functions=linkage', '--output-style=JSON'];
+  const answers: Line[][] = [];
+  for await (const text of ask('llvm-symbolizer-19', [`--obj=${file}`, ...flags], addresses)) {
+    const { Symbol: found = [] } = JSON.parse(text) as { Symbol?: LlvmFrame[] };
+    const frames = found.map((frame) => {
+      return { name: frame.FunctionName, file: frame.FileName, line: frame.Line };
+    });
+    answers.push(frames.filter(({ name, file, line }) => name !== '' || file !== '' || line !== 0));
+  }
+  return answers;
+};
+
+interface LlvmFrame {
+  readonly FunctionName: string;
+  readonly FileName: string;
+  readonly Line: number;
+}
+
+/** One frame: the function that the code is in, and the line of the innermost one. */
+const askGo: Reference = async (file, addresses) => {
+  const answers: Line[][] = [];
+  let name: string | undefined;
+  for await (const text of ask('go', ['tool', 'addr2line', file], addresses)) {
+    if (name === undefined) {
+      name = text;
+      continue;
+    }
+    const [, path = '', line = '0'] = /^(.*):(\d+)$/.exec(text) ?? [];
+    answers.push(name === '?' ? [] : [{ name, file: path, line: Number(line) }]);
+    name = undefined;
+  }
+  return answers;
+};
+
+/** Names, innermost first, by `eu-addr2line -f -i`, which follows dwz references. */
+async function askElfutils(file: string, addresses: readonly bigint[]): Promise<string[][]> {
+  const answers: string[][] = [];
+  for await (const text of ask('eu-addr2line', ['-a', '-f', '-i', '-e', file], addresses)) {
+    if (/^0x[0-9a-f]+$/.test(text)) answers.push([]);
+    else if (!/(:\d+|\?\?:0)( .*)?$/.test(text) || text.includes(' inlined at ')) {
+      answers.at(-1)?.push(text.replace(/ inlined at .*/, '').replace('??', ''));
+    }
+  }
+  return answers;
+}
+
+/** The lines a program answers to addresses on its stdin. */
+async function* ask(program: string, flags: readonly string[], addresses: readonly bigint[]) {
+  const child = spawn(program, flags, { stdio: ['pipe', 'pipe', 'ignore'] });
+  const input = addresses.map((address) => `0x${address.toString(16)}\n`).join('');
+  Readable.from([input]).pipe(child.stdin);
+  const closed = once(child, 'close');
+  for await (const line of createInterface({ input: child.stdout })) if (line !== '') yield line;
+  const [code] = (await closed) as [number];
+  if (code !== 0) throw new Error(`${program} ended with ${code}`);
+}
+
+// --- comparison
+
+function compare(
+  addresses: readonly bigint[],
+  ours: readonly Found[],
+  theirs: readonly (readonly Line[])[],
+  names: readonly (readonly string[])[],
+): Comparison {
+  const disagreements: Disagreement[] = [];
+  let innermostLines = 0;
+  for (const [index, address] of addresses.entries()) {
+    const { source, frames } = ours[index] as Found;
+    const mine = options.reference === 'go' ? asOneFrame(frames) : frames;
+    const named = names[index];
+    const answer = theirs[index] ?? [];
+    const yours = named === undefined ? answer : withNames(answer, named, mine);
+    if (sameLine(mine[0], yours[0])) innermostLines++;
+    const cause = causeOf(mine, yours, source);
+    if (cause !== undefined) disagreements.push({ address, ours: mine, theirs: yours, cause });
+  }
+  const exact = addresses.length - disagreements.length;
+  return { addresses: addresses.length, exact, innermostLines, disagreements };
+}
+
+function asOneFrame(frames: readonly Line[]): Line[] {
+  const [innermost, outermost] = [frames[0], frames.at(-1)];
+  return innermost === undefined || outermost === undefined ? [] : [{ ...innermost, name: outermost.name }];
+}
+
+/**
+ * llvm does not follow dwz references: where it has no name, the one of elfutils counts if that sees as many frames. A name
+ * that neither has is not compared.
+ */
+function withNames(
+  frames: readonly Line[],
+  names: readonly string[],
+  ours: readonly Line[],
+): readonly Line[] {
+  return frames.map((frame, index) => {
+    if (frame.name !== '') return frame;
+    const name = names.length === frames.length ? (names[index] ?? '') : '';
+    return { ...frame, name: name === '' ? (ours[index]?.name ?? '') : name };
+  });
+}
+
+/** Undefined if both say the same; else what they differ in. */
+function causeOf(ours: readonly Line[], theirs: readonly Line[], source: string): string | undefined {
+  if (ours.length === 0 && theirs.length === 0) return undefined;
+  if (ours.length === 0) {
+    const known = theirs.some(({ line }) => line > 0);
+    return known
+      ? 'only llvm has frames'
+      : 'only llvm has a name: a symbol without size reaches on, or ends elsewhere';
+  }
+  if (theirs.length === 0) {
+    return `only symkeep has frames (${source}${source === 'gopclntab' ? ', which llvm does not read' : ''})`;
+  }
+  if (ours.length !== theirs.length) return 'another number of inlined frames';
+  for (const [index, mine] of ours.entries()) {
+    const yours = theirs[index] as Line;
+    const where = index === ours.length - 1 ? 'outermost' : 'inlined';
+    if (mine.name !== yours.name) {
+      if (yours.name === '') return `llvm has no name for an ${where} frame (dwz, or none in DWARF)`;
+      return `another name of an ${where} frame`;
+    }
+    if (!sameLine(mine, yours)) {
+      if (mine.line === 0 && yours.line !== 0) return `symkeep has no line for an ${where} frame`;
+      return basename(mine.file) === basename(yours.file) ? 'another line' : 'another file';
+    }
+  }
+  return undefined;
+}
+
+function sameLine(a: Line | undefined, b: Line | undefined): boolean {
+  return (a?.line ?? 0) === (b?.line ?? 0) && basename(a?.file ?? '') === basename(b?.file ?? '');
+}
+
+// --- report
+
+function report(file: string, kind: string, comparison: Comparison): void {
+  const { addresses, exact, innermostLines, disagreements } = comparison;
+  const classes = Object.entries(Object.groupBy(disagreements, ({ cause }) => cause));
+  const percent = (part: number) => ((100 * part) / addresses).toFixed(3);
+  if (options.json) {
+    const counts = Object.fromEntries(classes.map(([cause, of]) => [cause, of?.length]));
+    const figures = { addresses, exactPercent: percent(exact), innermostPercent: percent(innermostLines) };
+    console.log(JSON.stringify({ file, kind, ...figures, disagreements: counts }));
+    return;
+  }
+  console.log(
+    `${file} · ${addresses} ${kind} addresses: exact ${percent(exact)} %, innermost line ${percent(innermostLines)} %`,
+  );
+  for (const [cause, of = []] of classes) {
+    console.log(`  ${of.length} × ${cause}`);
+    for (const { address, ours, theirs } of of.slice(0, Number(options.samples))) {
+      console.log(`    0x${address.toString(16)}`);
+      console.log(`      symkeep  ${framesText(ours)}`);
+      console.log(`      other    ${framesText(theirs)}`);
+    }
+  }
+}
+
+function framesText(frames: readonly Line[]): string {
+  if (frames.length === 0) return 'nothing';
+  return frames.map(({ name, file, line }) => `${name || '??'} ${basename(file)}:${line}`).join(' < ');
+}
+
+if (options.help || files.length === 0) {
+  console.log(usage);
+  process.exitCode = options.help ? 0 : 2;
+} else {
+  for (const file of files) if (!(await verify(file))) process.exitCode = 1;
+}
