@@ -1,0 +1,89 @@
+// The HTTP API: every route in one place. What an operation takes and answers is described beside it, in `routes/`; what
+// every request goes through is `http/exchange.ts`.
+import { Hono } from 'hono';
+import {
+  type AppContext,
+  answer,
+  answerPage,
+  answerUnknown,
+  type Bindings,
+  type ExchangeDeps,
+} from './http/exchange.ts';
+import type { Role } from './http/operation.ts';
+import { openApiOf, type Route } from './openapi.ts';
+import { getEvents } from './routes/events.ts';
+import {
+  checkExecutables,
+  getExecutable,
+  lookupExecutables,
+  reportExecutables,
+  searchExecutables,
+} from './routes/executables.ts';
+import { explainExecutable } from './routes/explain.ts';
+import { getFrames, lookupFrames, reportFrames } from './routes/frames.ts';
+import { info } from './routes/info.ts';
+import {
+  consolePage,
+  docsPage,
+  healthz,
+  metricsText,
+  openApiDocument,
+  type PageDeps,
+  readyz,
+} from './routes/pages.ts';
+
+export const routes: readonly Route[] = [
+  { method: 'get', path: '/v1/info', operation: info },
+  { method: 'get', path: '/v1/executables', operation: searchExecutables },
+  { method: 'post', path: '/v1/executables', operation: reportExecutables },
+  { method: 'post', path: '/v1/executables/lookup', operation: lookupExecutables },
+  { method: 'post', path: '/v1/executables/check', operation: checkExecutables },
+  { method: 'get', path: '/v1/executables/{id}', operation: getExecutable },
+  { method: 'get', path: '/v1/executables/{id}/explain', operation: explainExecutable },
+  { method: 'get', path: '/v1/executables/{id}/frames/{address}', operation: getFrames },
+  { method: 'post', path: '/v1/frames', operation: reportFrames },
+  { method: 'post', path: '/v1/frames/lookup', operation: lookupFrames },
+  { method: 'get', path: '/v1/events', operation: getEvents },
+];
+
+interface Page {
+  readonly path: string;
+  readonly role: Role | 'none';
+  readonly run: (deps: AppDeps, c: AppContext) => Promise<Response> | Response;
+}
+
+const pages: readonly Page[] = [
+  { path: '/healthz', role: 'none', run: healthz },
+  { path: '/readyz', role: 'none', run: readyz },
+  { path: '/metrics', role: 'read', run: metricsText },
+  { path: '/openapi.json', role: 'read', run: (deps) => openApiDocument(openApiOf(routes, deps.version)) },
+  { path: '/docs', role: 'read', run: (deps) => docsPage(openApiOf(routes, deps.version)) },
+  { path: '/', role: 'read', run: consolePage },
+];
+
+export type AppDeps = ExchangeDeps & PageDeps;
+
+export function createApp(deps: AppDeps): Hono<{ Bindings: Bindings }> {
+  const app = new Hono<{ Bindings: Bindings }>();
+  for (const { method, path, operation } of routes) {
+    app.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), (c) => answer(deps, c, path, operation));
+  }
+  for (const { path, role, run } of pages) {
+    app.get(path, (c) => answerPage(deps, c, path, role, () => run(deps, c)));
+  }
+  app.notFound((c) => answerUnknown(deps, c, methodsOf(c.req.path)));
+  return app;
+}
+
+const offered = [...routes, ...pages.map(({ path }) => ({ method: 'get', path }))].map(
+  ({ method, path }) => ({
+    method: method.toUpperCase(),
+    form: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
+  }),
+);
+
+/** The methods offered at a path, for the reply to one that is not. */
+function methodsOf(path: string): string[] {
+  const methods = offered.filter(({ form }) => form.test(path)).map(({ method }) => method);
+  return [...new Set(methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])))];
+}

@@ -1,0 +1,36 @@
+// What stands under one ID in the store: the record, or for an alias the canonical IDs that it leads to. The first
+// byte of the MessagePack value tells them apart: a map is a record, an array are canonical IDs.
+import { decode, type ExecutableId, encode } from '@symkeep/protocol';
+import { StoredRecord } from './stored-record.ts';
+
+/** More canonical IDs under one alias than this are not told apart any more; two already make it ambiguous. */
+const targetsMax = 4;
+
+/** An alias: one hop, never a chain. A file hash or Go ID that several executables claim keeps them all. */
+export class Alias {
+  readonly targets: readonly ExecutableId[];
+  #wire: Uint8Array | undefined;
+  constructor(targets: readonly ExecutableId[], wire?: Uint8Array) {
+    this.targets = targets;
+    this.#wire = wire;
+  }
+
+  get wire(): Uint8Array {
+    this.#wire ??= encode(this.targets, 'msgpack');
+    return this.#wire;
+  }
+
+  /** The alias that leads to `id` as well; itself if it does already. Keeps the smallest, whatever the order. */
+  with(id: ExecutableId): Alias {
+    if (this.targets.includes(id)) return this;
+    const targets = [...this.targets, id].sort().slice(0, targetsMax);
+    return targets.includes(id) ? new Alias(targets) : this;
+  }
+}
+
+export type Entry = StoredRecord | Alias;
+
+export function readEntry(wire: Uint8Array): Entry {
+  const isArray = (wire[0]! & 0xf0) === 0x90 || wire[0] === 0xdc || wire[0] === 0xdd;
+  return isArray ? new Alias(decode(wire, 'msgpack') as ExecutableId[], wire) : new StoredRecord(wire);
+}

@@ -1,0 +1,186 @@
+// What the server knows, over a store that keeps it and caches that make it quick:
+//
+//   Executables ─┬─ Records ── entry cache ──┐
+//   Frames ──────┴─ window cache ────────────┤ Store
+//   EventFeed (drops what changed) ──────────┤
+//   Epoch (drops everything) ────────────────┘
+//
+// A cache here holds facts, bounded in bytes, without any lifetime: an entry leaves because there is no room, because an
+// event said that it changed, or because the epoch did. Negative answers are not cached in this tier at all.
+import { type Clock, Epoch, type Store, StoreUnavailable, TieredCache } from '@symkeep/cache';
+import { type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
+import type { DecodedPage, SymbolTable } from '@symkeep/symbols';
+import { type Entry, readEntry } from './entry.ts';
+import { EventFeed } from './events.ts';
+import { Executables } from './executables.ts';
+import { FrameWindow } from './frame-window.ts';
+import { Frames, type WindowKey } from './frames.ts';
+import { framesAt, recordAt } from './keys.ts';
+import { Records } from './records.ts';
+import {
+  loadPages,
+  loadTables,
+  type PageCache,
+  type PageKey,
+  type TableCache,
+  type TableKey,
+  Tables,
+} from './tables.ts';
+
+export type { LookupOutcome } from './executables.ts';
+export type { FramesOutcome, FramesRequest } from './frames.ts';
+export type { SearchPage, SearchQuery } from './search.ts';
+export { StoredRecord } from './stored-record.ts';
+export type { Published } from './tables.ts';
+export { EventFeed, Executables, Frames, Tables };
+
+/** How often the epoch is looked at: what a loss may stay unseen, beside every reconnect. */
+const epochCheckMs = 1_000;
+/** How the memory is shared out: records, symbol tables' headers and pages, agents' frames. */
+const shares = { entries: 0.35, tables: 0.15, pages: 0.4, windows: 0.1 };
+/** A record with its place in the table; smaller ones do not exist, so the table never binds before the bytes do. */
+const entryBytesMin = 256;
+/** A SHA-256. */
+const digestBytes = 32;
+
+export interface CatalogDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Memory of the process cache. */
+  readonly cacheBytes: number;
+  /** Default `epochCheckMs`. */
+  readonly epochEveryMs?: number;
+}
+
+export interface Catalog {
+  readonly executables: Executables;
+  readonly frames: Frames;
+  readonly tables: Tables;
+  readonly events: EventFeed;
+  readonly epoch: Epoch;
+  /** Looks at the store for the first time; it may be away. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  metrics(): CatalogMetrics;
+}
+
+export type CatalogMetrics = ReturnType<typeof metricsOf>;
+
+export function createCatalog({
+  store,
+  clock,
+  cacheBytes,
+  epochEveryMs = epochCheckMs,
+}: CatalogDeps): Catalog {
+  const epoch = new Epoch(store);
+  const entries = entryCache(store, clock, Math.floor(cacheBytes * shares.entries));
+  const windows = windowCache(store, clock, Math.floor(cacheBytes * shares.windows));
+  const headers = tableCache(store, clock, Math.floor(cacheBytes * shares.tables));
+  const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages));
+  const records = new Records(store, entries);
+  const executables = new Executables(store, records, entries);
+  const tables = new Tables(store, records, headers, pages);
+  const caches = {
+    one: (id: ExecutableId) => entries.invalidate(id),
+    all: () => {
+      entries.dropAll();
+      windows.dropAll();
+      headers.dropAll();
+      pages.dropAll();
+    },
+  };
+  epoch.onChange(caches.all);
+  const events = new EventFeed(store, epoch, clock, caches);
+  let stopChecking = (): void => undefined;
+  return {
+    executables,
+    frames: new Frames(store, executables, records, windows, tables),
+    tables,
+    events,
+    epoch,
+    start: async () => {
+      await epoch.check();
+      stopChecking = clock.setRepeating(epochEveryMs, () => void epoch.check());
+      await events.start();
+    },
+    stop: async () => {
+      stopChecking();
+      await events.stop();
+    },
+    metrics: () => metricsOf({ entries, windows, headers, pages }, epoch, events),
+  };
+}
+
+function entryCache(store: Store, clock: Clock, bytes: number): TieredCache<ExecutableId, Entry> {
+  return new TieredCache({
+    clock,
+    keyBytes: idKeyBytes,
+    keyOf: idKeyOf,
+    entriesMax: Math.max(1_024, Math.floor(bytes / entryBytesMin)),
+    weightMax: bytes,
+    weigh: (entry) => entry.wire.length + entryBytesMin,
+    load: async (ids: readonly ExecutableId[]) => {
+      const reads = await store.get(ids.map(recordAt));
+      // Copied: a read may be a part of the client's receive buffer, which one cached record would keep alive.
+      return reads.map((read) => (read instanceof Uint8Array ? readEntry(new Uint8Array(read)) : read));
+    },
+  });
+}
+
+function windowCache(store: Store, clock: Clock, bytes: number): TieredCache<WindowKey, FrameWindow> {
+  return new TieredCache({
+    clock,
+    keyBytes: idKeyBytes,
+    keyOf: ({ id }: WindowKey) => idKeyOf(id),
+    addressOf: ({ window }: WindowKey) => window,
+    entriesMax: Math.max(1_024, Math.floor(bytes / entryBytesMin)),
+    weightMax: bytes,
+    weigh: (window) => window.weight,
+    isCurrent: (window: FrameWindow, { generation }: WindowKey) => window.generation >= generation,
+    load: async (keys: readonly WindowKey[]) => {
+      const reads = await store.get(keys.map(({ id, window }) => framesAt(id, window)));
+      return reads.map((read, index) => {
+        if (read instanceof StoreUnavailable) return read;
+        const { generation } = keys[index]!;
+        // That nothing is there is a fact of this generation too.
+        return read === null ? new FrameWindow(0, new Map(), generation) : FrameWindow.read(read, generation);
+      });
+    },
+  });
+}
+
+// A header stands for its pages, which are some thousand bytes of memory each; small tables are the rule.
+function tableCache(store: Store, clock: Clock, bytes: number): TableCache {
+  return new TieredCache({
+    ...{ clock, keyBytes: digestBytes, keyOf: ({ digest }: TableKey) => Buffer.from(digest, 'hex') },
+    ...{ weightMax: bytes, weigh: (table: SymbolTable) => table.weight },
+    load: (keys: readonly TableKey[]) => loadTables(store, keys),
+  });
+}
+
+function pageCache(store: Store, clock: Clock, bytes: number): PageCache {
+  return new TieredCache({
+    ...{ clock, keyBytes: digestBytes, keyOf: ({ digest }: PageKey) => Buffer.from(digest, 'hex') },
+    addressOf: ({ page }: PageKey) => BigInt(page),
+    ...{ weightMax: bytes, weigh: (page: DecodedPage) => page.weight },
+    load: (keys: readonly PageKey[]) => loadPages(store, keys),
+  });
+}
+
+interface Caches {
+  readonly entries: TieredCache<ExecutableId, Entry>;
+  readonly windows: TieredCache<WindowKey, FrameWindow>;
+  readonly headers: TableCache;
+  readonly pages: PageCache;
+}
+
+function metricsOf({ entries, windows, headers, pages }: Caches, epoch: Epoch, events: EventFeed) {
+  return {
+    records: entries.metrics(),
+    frames: windows.metrics(),
+    tables: headers.metrics(),
+    pages: pages.metrics(),
+    epoch: epoch.counts,
+    events: events.counts,
+  };
+}

@@ -1,0 +1,46 @@
+// Where things are in the store. Everything of one executable lies in the shard of its ID, so one step may touch its
+// record, its frames and the shard's event log together (docs/formats.md).
+import type { StoreKey } from '@symkeep/cache';
+import { shardCount } from '@symkeep/cache';
+import { type Address, type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
+
+/** log2 of the addresses that share one stored value of agents' frames: hot code is dense, so 16 KiB hold dozens. */
+export const windowBits = 14n;
+
+/** Read before the next use: making a key for each ID costs more than hashing it. */
+const scratch = new Uint8Array(idKeyBytes);
+
+/** The shard of an ID: FNV-1a over its key. It is part of the stored format. */
+export function shardOf(id: ExecutableId): number {
+  return shardOfKey(idKeyOf(id, scratch));
+}
+
+export function shardOfKey(key: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < idKeyBytes; index++) hash = Math.imul(hash ^ key[index]!, 0x01000193);
+  // The low bits of FNV depend on the low bits of the input alone.
+  return ((hash >>> 16) ^ hash) & (shardCount - 1);
+}
+
+/** The record of an executable, or where its ID points. */
+export function recordAt(id: ExecutableId): StoreKey {
+  return { shard: shardOf(id), key: `x:${id}` };
+}
+
+/** The agents' frames of one window of addresses. */
+export function framesAt(id: ExecutableId, window: Address): StoreKey {
+  return { shard: shardOf(id), key: `f:${id}`, field: window.toString(16) };
+}
+
+/** The header of a symbol table; all of a table is in one key, so that it goes in one step. */
+export function tableHeaderAt(id: ExecutableId, digest: string): StoreKey {
+  return { shard: shardOf(id), key: `t:${id}:${digest}`, field: 'h' };
+}
+
+export function tablePageAt(id: ExecutableId, digest: string, page: number): StoreKey {
+  return { shard: shardOf(id), key: `t:${id}:${digest}`, field: String(page) };
+}
+
+export function windowOf(address: Address): Address {
+  return address >> windowBits;
+}

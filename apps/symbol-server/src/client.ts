@@ -1,0 +1,53 @@
+// A client of the server for the commands: JSON over HTTP, with errors as the server words them.
+import { SymkeepError } from '@symkeep/protocol';
+
+/** Answers come in microseconds; a server that is silent this long is not there. */
+const timeoutMs = 10_000;
+
+export interface Client {
+  readonly url: string;
+  get(path: string): Promise<unknown>;
+  post(path: string, body: unknown): Promise<unknown>;
+}
+
+/** Throws `SymkeepError`; `unavailable` if the server cannot be reached. */
+export function createClient(url: string, token: string | undefined): Client {
+  const base = url.replace(/\/+$/, '');
+  const authorization: Record<string, string> =
+    token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const ask = async (
+    path: string,
+    init: { method: string; headers: Record<string, string>; body?: string },
+  ) => {
+    const response = await reach(`${base}${path}`, { ...init, signal: AbortSignal.timeout(timeoutMs) }, base);
+    const body: unknown = await response.json().catch(() => undefined);
+    if (!response.ok) throw SymkeepError.fromBody(body, response.status);
+    return body;
+  };
+  return {
+    url: base,
+    get: (path) => ask(path, { method: 'GET', headers: authorization }),
+    post: (path, body) =>
+      ask(path, {
+        method: 'POST',
+        headers: { ...authorization, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }),
+  };
+}
+
+async function reach(url: string, init: RequestInit, base: string): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    const cause = (error as Error).cause ?? error;
+    const why = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
+    throw new SymkeepError(
+      'unavailable',
+      `no server answers at ${base} (${why}); is it running? Set --server`,
+      {
+        cause: error,
+      },
+    );
+  }
+}

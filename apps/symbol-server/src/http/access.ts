@@ -1,0 +1,77 @@
+// Who may ask. Open or closed is decided at start from configuration alone: with a tokens file every request needs a
+// token; without one the server listens on loopback only, where the `Host` header is checked, because a web page can
+// point a name of its own at 127.0.0.1 (DNS rebinding), and pages of other sites may not write.
+import { isIPv4 } from 'node:net';
+import { SymkeepError } from '@symkeep/protocol';
+import type { Role } from './operation.ts';
+import type { TokenFile } from './tokens.ts';
+
+/** What a request shows of itself. */
+export interface Credentials {
+  /** `Host`, with or without port. */
+  readonly host: string;
+  readonly authorization: string | undefined;
+  readonly origin: string | undefined;
+  readonly writes: boolean;
+}
+
+/** Returns if the request may do what the role may; throws `unauthenticated` or `permission_denied`. */
+export type Access = (credentials: Credentials, role: Role) => void;
+
+/** Roles that may do what a role may. */
+const granting: Record<Role, readonly Role[]> = {
+  read: ['read', 'agent', 'upload', 'admin'],
+  agent: ['agent', 'admin'],
+  upload: ['upload', 'agent', 'admin'],
+  admin: ['admin'],
+};
+
+export function isLoopback(host: string): boolean {
+  const name = host.toLowerCase();
+  if (name === 'localhost' || name.endsWith('.localhost') || name === '::1' || name === '[::1]') return true;
+  return isIPv4(name) && name.startsWith('127.');
+}
+
+/** For a server on loopback without tokens. `hosts` are further names under which it is reached, as by a proxy. */
+export function openAccess(hosts: readonly string[]): Access {
+  const known = new Set(hosts.map((host) => host.toLowerCase()));
+  // Nearly all requests name the same host.
+  let admitted: string | undefined;
+  return ({ host, origin, writes }) => {
+    if (host === admitted && origin === undefined) return;
+    const name = host.replace(/:\d*$/, '').toLowerCase();
+    if (!isLoopback(name) && !known.has(name)) {
+      throw new SymkeepError(
+        'permission_denied',
+        `the host ${JSON.stringify(name.slice(0, 80))} is not this server's`,
+      );
+    }
+    if (writes && origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
+      throw new SymkeepError('permission_denied', 'pages of other sites may not write here');
+    }
+    admitted = host;
+  };
+}
+
+/** For a server with a tokens file. Basic credentials are for clients that know nothing else; they may only read. */
+export function tokenAccess(tokens: TokenFile): Access {
+  return ({ authorization }, role) => {
+    const given = tokenIn(authorization);
+    if (given === undefined)
+      throw new SymkeepError('unauthenticated', 'a token is needed: authorization: Bearer <token>');
+    const token = tokens.find(given.token);
+    if (token === undefined) throw new SymkeepError('unauthenticated', 'the token is unknown or has expired');
+    const granted = token.roles.some((one) => granting[role].includes(one));
+    if (!granted || (given.basic && role !== 'read')) {
+      throw new SymkeepError('permission_denied', `the token ${token.name} has not the role ${role}`);
+    }
+  };
+}
+
+function tokenIn(authorization: string | undefined): { token: string; basic: boolean } | undefined {
+  const [, scheme, value] = /^(bearer|basic) +([\w.~+/=-]+)$/i.exec(authorization ?? '') ?? [];
+  if (scheme === undefined || value === undefined) return undefined;
+  if (scheme.toLowerCase() === 'bearer') return { token: value, basic: false };
+  const pair = Buffer.from(value, 'base64').toString();
+  return { token: pair.slice(pair.indexOf(':') + 1), basic: true };
+}

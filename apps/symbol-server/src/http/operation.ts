@@ -1,0 +1,58 @@
+// One operation of the API: what it takes, what it answers, what it does. It knows nothing of HTTP beyond that: how its
+// messages are encoded, limited and accounted for is the same for all, in `exchange.ts`. The OpenAPI description is
+// made from the same schemas that validate.
+import type { Clock, EpochSample } from '@symkeep/cache';
+import type { Encoding } from '@symkeep/protocol';
+import type { z } from 'zod';
+import type { Catalog } from '../catalog/index.ts';
+import type { Waiters } from './waiters.ts';
+
+export type Role = 'read' | 'agent' | 'upload' | 'admin';
+
+/** What operations work with. */
+export interface Context {
+  readonly catalog: Catalog;
+  readonly waiters: Waiters;
+  readonly clock: Clock;
+  readonly version: string;
+}
+
+export interface Request<Query, Body> {
+  /** The parts of the path in braces, decoded. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly body: Body;
+  readonly header: (name: string) => string | undefined;
+  /** The epoch that the reply will carry; writes note in it what the store said of it. */
+  readonly sample: EpochSample;
+  /** Aborted when the client is gone or the server ends. */
+  readonly signal: AbortSignal;
+}
+
+/** A message; or the bytes of one in either encoding, where stored bytes are spliced; or an open stream of events. */
+export type Reply =
+  | { readonly value: unknown }
+  | { readonly bytes: (encoding: Encoding) => Uint8Array; readonly etag?: string }
+  | { readonly events: ReadableStream<Uint8Array> };
+
+export interface Operation<Query extends z.ZodType = z.ZodType, Body extends z.ZodType = z.ZodType> {
+  readonly summary: string;
+  readonly role: Role;
+  readonly params?: Readonly<Record<string, string>>;
+  readonly query?: Query;
+  readonly body?: Body;
+  /** Of the items in the body, where they are validated one by one. */
+  readonly item?: { readonly field: string; readonly schema: z.ZodType };
+  readonly reply: z.ZodType;
+  run(context: Context, request: Request<z.output<Query>, z.output<Body>>): Reply | Promise<Reply>;
+}
+
+/** Keeps the types of an operation's own query and body while a list of operations forgets them. */
+export function defineOperation<Query extends z.ZodType, Body extends z.ZodType>(
+  operation: Operation<Query, Body>,
+): Operation {
+  return {
+    ...operation,
+    run: (context, request) => operation.run(context, request as Request<z.output<Query>, z.output<Body>>),
+  };
+}

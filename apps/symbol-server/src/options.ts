@@ -1,0 +1,130 @@
+// The options of the commands, each defined once: flag, environment variable, key in a YAML file, check and help.
+import { byteSize, flag, listenAddress, option } from '@symkeep/options';
+import { z } from 'zod';
+
+export const json = option(flag.default(false), {
+  describe: 'print JSON',
+  env: 'SYMKEEP_JSON',
+});
+
+export const listen = option(listenAddress.default({ host: '127.0.0.1', port: 8520 }), {
+  describe: 'where the server listens, 127.0.0.1:8520 if not given',
+  env: 'SYMKEEP_LISTEN',
+  placeholder: '<host:port>',
+});
+
+export const server = option(z.url({ protocol: /^https?$/, error: 'is not an http:// URL' }).optional(), {
+  describe: 'the server to ask, http://127.0.0.1:8520 if not given',
+  env: 'SYMKEEP_SERVER',
+  placeholder: '<url>',
+});
+
+export const token = option(z.string().optional(), {
+  describe: 'token for a server that needs one',
+  env: 'SYMKEEP_TOKEN',
+  placeholder: '<token>',
+});
+
+export const data = option(z.string().default('.symkeep'), {
+  describe: 'data directory, .symkeep if not given',
+  env: 'SYMKEEP_DATA',
+  placeholder: '<dir>',
+});
+
+export const redisUrl = option(z.string().default('redis://127.0.0.1:6379'), {
+  describe: 'Redis, Sentinel or Cluster: redis://127.0.0.1:6379 if not given',
+  env: 'REDIS_URL',
+  placeholder: '<url>',
+});
+
+export const ownRedisUrl = option(z.string().optional(), {
+  describe: 'Redis, Sentinel or Cluster; one is started if not given',
+  env: 'REDIS_URL',
+  placeholder: '<url>',
+});
+
+export const namespace = option(
+  z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'is not 1 to 32 of a-z, 0-9 and -')
+    .default('main'),
+  {
+    describe: 'first part of every key in Redis, main if not given',
+    env: 'SYMKEEP_NAMESPACE',
+    placeholder: '<name>',
+  },
+);
+
+export const tokensFile = option(z.string().optional(), {
+  describe: 'file of tokens (symkeep token create); needed to listen beyond loopback',
+  env: 'SYMKEEP_TOKENS_FILE',
+  placeholder: '<file>',
+});
+
+export const hosts = option(
+  z
+    .union([z.string(), z.array(z.string())])
+    .default('')
+    .transform((given) => (typeof given === 'string' ? given.split(',') : given))
+    .transform((names) => names.map((name) => name.trim()).filter((name) => name !== '')),
+  {
+    describe: 'further host names by which an open server is reached, comma separated',
+    env: 'SYMKEEP_HOSTS',
+    placeholder: '<names>',
+  },
+);
+
+export const cacheBytes = option(byteSize.default(256 * 2 ** 20), {
+  describe: 'memory for cached facts per process, 256MiB if not given',
+  env: 'SYMKEEP_CACHE_BYTES',
+  placeholder: '<size>',
+});
+
+export const allowEviction = option(flag.default(false), {
+  describe: 'accept a Redis that evicts: facts will be lost and sent again',
+  env: 'SYMKEEP_ALLOW_EVICTION',
+});
+
+export const processes = option(
+  z.coerce
+    .number('is not a number')
+    .int('is not a whole number')
+    .min(1, 'is under 1')
+    .max(64, 'is over 64')
+    .default(1),
+  { describe: 'server processes, 1 if not given', env: 'SYMKEEP_PROCESSES', placeholder: '<n>' },
+);
+
+export const logLevel = option(
+  z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'], 'is not debug, info, warn, error or silent')
+    .default('info'),
+  {
+    describe: 'least severe lines in the log, info if not given',
+    env: 'SYMKEEP_LOG_LEVEL',
+    placeholder: '<level>',
+  },
+);
+
+export const agentListen = option(listenAddress.default({ host: '127.0.0.1', port: 8521 }), {
+  describe: 'where the agent listens, 127.0.0.1:8521 if not given',
+  env: 'SYMKEEP_AGENT_LISTEN',
+  placeholder: '<host:port>',
+});
+
+/** What a server needs, whichever command runs it. */
+export const serverOptions = {
+  listen,
+  namespace,
+  tokensFile,
+  hosts,
+  cacheBytes,
+  allowEviction,
+  logLevel,
+} as const;
+
+/** Variables that some command reads; a command refuses none of the others'. */
+export const variables: readonly string[] = [
+  ...[json, listen, server, token, data, redisUrl, namespace, tokensFile, hosts, cacheBytes, allowEviction],
+  ...[processes, logLevel, agentListen],
+].map((one) => one.env);

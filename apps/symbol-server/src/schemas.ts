@@ -1,0 +1,143 @@
+// The replies as zod schemas: what the OpenAPI description shows, and what tests hold real replies against. Requests have
+// theirs in libs/protocol, where they validate.
+import { HTTP_STATUS, pageMax, qualities, symbolStates } from '@symkeep/protocol';
+import { z } from 'zod';
+
+const count = z.number().int().nonnegative();
+const id = z.string().meta({ description: 'gnu:<hex>, htlhash:<32 hex> or go:<base64url>' });
+const time = z.string().meta({ format: 'date-time' });
+const generation = count.meta({ description: 'compared for equality only' });
+const errorCode = z.enum(Object.keys(HTTP_STATUS) as [keyof typeof HTTP_STATUS]);
+
+export const errorReply = z
+  .object({ error: z.object({ code: errorCode, message: z.string(), details: z.unknown().optional() }) })
+  .meta({ id: 'Error' });
+
+export const recordReply = z
+  .object({
+    id,
+    ids: z.object({ gnu: z.string().optional(), htlhash: z.array(z.string()), go: z.array(z.string()) }),
+    ambiguous: z.boolean().meta({ description: 'two different files have this ID; ask by htlhash' }),
+    fileName: z.string(),
+    names: z.array(z.string()),
+    nameCount: count,
+    arch: z.string(),
+    type: z.string(),
+    size: count,
+    firstSeen: time,
+    lastSeen: time.meta({ description: 'true to the day' }),
+    generation,
+    symbols: z.object({
+      state: z.enum(symbolStates),
+      quality: z.enum(qualities),
+      functions: count,
+      ranges: count,
+      bytes: count,
+      sources: z.array(z.string()),
+      reason: z.string().optional(),
+    }),
+  })
+  .meta({ id: 'Record' });
+
+export const infoReply = z.object({
+  version: z.string(),
+  epoch: z.string(),
+  limits: z.record(z.string(), count),
+  features: z.array(z.string()),
+});
+
+export const lookupReply = z.object({
+  results: z.array(
+    z.union([
+      z.object({ record: recordReply }),
+      z.object({
+        error: z.object({ code: z.enum(['not_found', 'unavailable', 'erased', 'invalid_argument']) }),
+      }),
+    ]),
+  ),
+});
+
+export const checkReply = z.object({
+  results: z.array(z.enum(['ok', 'missing', 'changed', 'erased', 'unavailable', 'invalid_argument'])),
+});
+
+const reportResult = z.object({
+  status: z.enum(['created', 'merged', 'unchanged', 'error']),
+  id: id.optional(),
+  generation: generation.optional(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+});
+export const reportReply = z.object({
+  results: z.array(reportResult),
+  upload: z.array(z.object({ id, lease: z.string(), url: z.string() })),
+});
+export const framesReportReply = z.object({ results: z.array(reportResult) });
+
+export const searchQuery = z.object({
+  name: z.string().max(255).optional().meta({ description: 'part of the file name, in any case' }),
+  state: z.enum(symbolStates).optional(),
+  quality: z.enum(qualities).optional(),
+  cursor: z.string().max(4096).optional(),
+  limit: z.coerce.number().int().min(1).max(pageMax).default(100),
+});
+export const searchReply = z.object({ items: z.array(recordReply), nextCursor: z.string().nullable() });
+
+const frameStatus = z.number().int().min(0).max(4).meta({
+  description:
+    '0 resolved, 1 no symbol at this address, 2 symbols not ready, 3 unknown executable, 4 unavailable now',
+});
+const frameSource = z.enum([...qualities, 'agent']);
+export const framesAtReply = z.object({
+  status: frameStatus,
+  generation,
+  source: frameSource,
+  frames: z.array(
+    z.object({
+      function: z.string(),
+      rawName: z.string(),
+      file: z.string(),
+      line: count,
+      column: count,
+      startLine: count,
+    }),
+  ),
+});
+const indexes = z.array(count).meta({ description: 'indexes into strings; 0 is absent' });
+const numbers = z.array(count).meta({ description: '0 is absent' });
+export const framesLookupReply = z.object({
+  strings: z.array(z.string()).meta({ description: 'strings[0] is "" and means absent' }),
+  results: z.array(
+    z.object({
+      id: z.string(),
+      canonical: z.string(),
+      generation,
+      status: z.array(frameStatus).meta({ description: 'one per address, in request order' }),
+      source: z.array(frameSource),
+      frameCounts: z.array(count),
+      function: indexes,
+      rawName: indexes,
+      file: indexes,
+      line: numbers,
+      column: numbers,
+      startLine: numbers,
+      error: z.object({ code: z.string(), message: z.string() }).optional(),
+    }),
+  ),
+});
+
+export const eventsQuery = z.object({
+  cursor: z.string().max(4096).optional(),
+  wait: z.coerce.number().min(0).default(0).meta({ description: 'seconds, 25 at most' }),
+});
+export const eventsReply = z.union([
+  z.object({
+    events: z.array(z.object({ id, generation, kind: z.enum(['record', 'frames', 'symbols', 'erased']) })),
+    cursor: z.string(),
+  }),
+  z.object({ reset: z.literal(true), cursor: z.string() }),
+]);
+
+export const explainQuery = z.object({ address: z.string().optional() });
+export const explainReply = z.object({
+  steps: z.array(z.object({ at: time, kind: z.string(), text: z.string() })),
+});
