@@ -1,0 +1,53 @@
+// Where files are kept: debug files, symbol tables, the journal. A directory or an S3 bucket, one contract. A blob is
+// there whole or not at all, and never changes: its key names its content or its place in a journal.
+import type { Readable } from 'node:stream';
+
+export interface BlobInfo {
+  readonly key: string;
+  readonly bytes: number;
+  /** When it was written, Unix milliseconds; what is younger than an upload takes is never swept as an orphan. */
+  readonly writtenAt: number;
+}
+
+/** Bytes `[start, end)` of a blob. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface BlobStore {
+  /** For people: a directory or a bucket, without secrets. */
+  readonly place: string;
+  /**
+   * Keeps the bytes of a local file under a key and returns once they are durable. The file is consumed: moved where that
+   * is possible, else copied and removed. Writing what is there already changes nothing.
+   */
+  keepFile(key: string, path: string): Promise<void>;
+  keepBytes(key: string, bytes: Uint8Array): Promise<void>;
+  /** Null if there is no such blob. */
+  info(key: string): Promise<BlobInfo | null>;
+  /** A range of a blob; null if there is none. */
+  read(key: string, range?: ByteRange): Promise<Uint8Array | null>;
+  /** The bytes as they come, never in memory as a whole; null if there is no such blob. */
+  stream(key: string, range?: ByteRange): Promise<Readable | null>;
+  /** Makes the blob a local file for as long as `use` runs: in place, or a copy that is removed after. */
+  withFile<T>(key: string, use: (path: string) => Promise<T>): Promise<T | null>;
+  /** Nothing happens if it is not there. */
+  remove(key: string): Promise<void>;
+  /** In the order of the keys. */
+  list(prefix: string): AsyncIterable<BlobInfo>;
+  /** A path for a new file on the disk where `keepFile` would move it, removed by `sweep` if it is left behind. */
+  stagingPath(): Promise<string>;
+  /** Removes what crashes left in staging, older than `olderThanMs`. Returns how many. */
+  sweep(olderThanMs: number): Promise<number>;
+}
+
+/** A debug file or executable by its SHA-256, hex. */
+export function debugFileKey(digest: string): string {
+  return `files/${digest.slice(0, 2)}/${digest}`;
+}
+
+/** A symbol table by its digest: header, then pages, as `symkeep extract -o` writes it. */
+export function tableKey(digest: string): string {
+  return `tables/${digest.slice(0, 2)}/${digest}`;
+}
