@@ -39,7 +39,7 @@ const mayImport: Record<string, readonly string[]> = {
 const singleImporter: Record<string, string> = {
   ioredis: 'apps/symbol-server/src/redis.ts',
   msgpackr: 'libs/protocol/src/codec.ts',
-  bullmq: 'apps/symbol-server/src/queue.ts',
+  bullmq: 'apps/symbol-server/src/jobs/queue.ts',
 };
 
 function importsOf(text: string): { name: string; typeOnly: boolean }[] {

@@ -9,12 +9,14 @@ import { BodyBudget } from '../src/http/body.ts';
 import { RequestIds } from '../src/http/request-ids.ts';
 import { Waiters } from '../src/http/waiters.ts';
 import { createMetrics } from '../src/metrics.ts';
+import { MemoryJobs } from './memory-jobs.ts';
 
 const cacheBytes = 4 * 2 ** 20;
 
 export interface AppUnderTest {
   readonly clock: ManualClock;
   readonly store: MemoryStore;
+  readonly jobs: MemoryJobs;
   readonly deps: AppDeps;
   readonly app: ReturnType<typeof createApp>;
   get(path: string, headers?: Record<string, string>): Promise<Response>;
@@ -28,6 +30,7 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
   const catalog = createCatalog({ store, clock, cacheBytes });
   await catalog.start();
   const metrics = createMetrics();
+  const jobs = new MemoryJobs();
   const deps: AppDeps = {
     ...{ catalog, clock, version: '0.0.0-test' },
     waiters: new Waiters(),
@@ -44,7 +47,7 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
   const post = async (path: string, body: Uint8Array<ArrayBuffer>, headers: Record<string, string>) =>
     app.request(path, { method: 'POST', body, headers });
   return {
-    ...{ clock, store, deps, app },
+    ...{ clock, store, jobs, deps, app },
     get: async (path, headers = {}) => app.request(path, { headers }),
     post: (path, body, headers = {}) =>
       post(path, encode(body, 'json'), { 'content-type': 'application/json', ...headers }),

@@ -198,7 +198,9 @@ function joined(
 function joinRecord(current: Entry | null, account: ExecutableRecord): ReturnType<Change['next']> {
   if (!(current instanceof StoredRecord)) return { entry: StoredRecord.of(account), event: 'record' };
   const before = current.record;
-  const merged = mergeRecords(before, account);
+  // A report says nothing of symbols, so it can't be the later word on them.
+  const { symbols, generation: knownAt } = account.symbols.state === 'none' ? before : account;
+  const merged = mergeRecords(before, { ...account, symbols, generation: knownAt });
   if (sameFacts(merged, before)) {
     if (merged.lastSeen === before.lastSeen) return null;
     const { version, generation, firstSeen } = before;

@@ -10,6 +10,7 @@
 import { type Clock, Epoch, type Store, StoreUnavailable, TieredCache } from '@symkeep/cache';
 import { type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
 import type { DecodedPage, SymbolTable } from '@symkeep/symbols';
+import { Sources } from '../sources/sources.ts';
 import { type Entry, readEntry } from './entry.ts';
 import { EventFeed } from './events.ts';
 import { Executables } from './executables.ts';
@@ -56,6 +57,7 @@ export interface Catalog {
   readonly executables: Executables;
   readonly frames: Frames;
   readonly tables: Tables;
+  readonly sources: Sources;
   readonly events: EventFeed;
   readonly epoch: Epoch;
   /** Looks at the store for the first time; it may be away. */
@@ -96,6 +98,7 @@ export function createCatalog({
     executables,
     frames: new Frames(store, executables, records, windows, tables),
     tables,
+    sources: new Sources(store),
     events,
     epoch,
     start: async () => {

@@ -32,6 +32,11 @@ export function framesAt(id: ExecutableId, window: Address): StoreKey {
   return { shard: shardOf(id), key: `f:${id}`, field: window.toString(16) };
 }
 
+/** The set of sources that an executable's symbol table is made from. */
+export function sourcesAt(id: ExecutableId): StoreKey {
+  return { shard: shardOf(id), key: `s:${id}` };
+}
+
 /** The header of a symbol table; all of a table is in one key, so that it goes in one step. */
 export function tableHeaderAt(id: ExecutableId, digest: string): StoreKey {
   return { shard: shardOf(id), key: `t:${id}:${digest}`, field: 'h' };
