@@ -31,6 +31,7 @@ import {
   type PageDeps,
   readyz,
 } from './routes/pages.ts';
+import { getWanted } from './routes/wanted.ts';
 
 export const routes: readonly Route[] = [
   { method: 'get', path: '/v1/info', operation: info },
@@ -44,6 +45,7 @@ export const routes: readonly Route[] = [
   { method: 'post', path: '/v1/frames', operation: reportFrames },
   { method: 'post', path: '/v1/frames/lookup', operation: lookupFrames },
   { method: 'get', path: '/v1/events', operation: getEvents },
+  { method: 'get', path: '/v1/admin/wanted', operation: getWanted },
 ];
 
 interface Page {

@@ -9,6 +9,7 @@ import { serve } from './commands/serve.ts';
 import { symbolize } from './commands/symbolize.ts';
 import { token, tokenVariables } from './commands/token.ts';
 import { up } from './commands/up.ts';
+import { wanted } from './commands/wanted.ts';
 import { variables } from './options.ts';
 
 const clock = new SystemClock();
@@ -27,6 +28,6 @@ process.exitCode = await runProgram(
       ...Object.keys(process.env).filter((name) => name.startsWith('SYMKEEP_AGENT_')),
     ],
   },
-  [up(clock, version), serve(clock, version), lookup, symbolize, extract, doctor(clock), token],
+  [up(clock, version), serve(clock, version), lookup, wanted, symbolize, extract, doctor(clock), token],
   process.argv.slice(2),
 );

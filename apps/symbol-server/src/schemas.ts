@@ -137,6 +137,22 @@ export const eventsReply = z.union([
   z.object({ reset: z.literal(true), cursor: z.string() }),
 ]);
 
+export const wantedQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(pageMax).default(100),
+});
+export const wantedReply = z.object({
+  items: z.array(
+    z.object({
+      id: id.meta({ description: 'as it was asked for, if no such executable is known' }),
+      samples: z
+        .number()
+        .meta({ description: 'asked for in vain, in samples; in addresses where no weights came' }),
+      record: recordReply.optional(),
+    }),
+  ),
+  nextCursor: z.null(),
+});
+
 export const explainQuery = z.object({ address: z.string().optional() });
 export const explainReply = z.object({
   steps: z.array(z.object({ at: time, kind: z.string(), text: z.string() })),

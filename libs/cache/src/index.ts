@@ -22,6 +22,8 @@ export { SingleFlight } from './single-flight.ts';
 export {
   type EventCursor,
   type EventPage,
+  type Ranked,
+  type RankingMember,
   type Read,
   type Store,
   type StoreEvent,

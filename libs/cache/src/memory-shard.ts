@@ -1,6 +1,6 @@
 // One shard in memory: values, values with fields, an ordered index, an event log, the epoch value. Each
 // change returns what undoes it, for a failover that loses the last writes.
-import type { StoreKey, Swap, Swapped } from './store.ts';
+import type { Ranked, StoreKey, Swap, Swapped } from './store.ts';
 
 export type Undo = () => void;
 
@@ -15,6 +15,7 @@ export interface ShardImage {
   readonly values: ReadonlyMap<string, Uint8Array>;
   readonly fields: ReadonlyMap<string, ReadonlyMap<string, Uint8Array>>;
   readonly index: readonly string[];
+  readonly rankings: ReadonlyMap<string, ReadonlyMap<string, number>>;
   readonly log: { readonly first: number; readonly payloads: readonly Uint8Array[] };
   readonly epoch: string | null;
 }
@@ -23,6 +24,7 @@ export class MemoryShard {
   readonly #values: Map<string, Uint8Array>;
   readonly #fields: Map<string, Map<string, Uint8Array>>;
   readonly #index: string[];
+  readonly #rankings: Map<string, Map<string, number>>;
   readonly #log: EventLog;
   epoch: string | null;
 
@@ -30,6 +32,7 @@ export class MemoryShard {
     this.#values = new Map(image?.values);
     this.#fields = new Map(Array.from(image?.fields ?? [], ([key, held]) => [key, new Map(held)]));
     this.#index = [...(image?.index ?? [])];
+    this.#rankings = new Map(Array.from(image?.rankings ?? [], ([name, held]) => [name, new Map(held)]));
     this.#log = { first: image?.log.first ?? 1, payloads: [...(image?.log.payloads ?? [])] };
     this.epoch = image?.epoch ?? null;
   }
@@ -39,6 +42,7 @@ export class MemoryShard {
       values: this.#values,
       fields: this.#fields,
       index: this.#index,
+      rankings: this.#rankings,
       log: this.#log,
       epoch: this.epoch,
     });
@@ -46,6 +50,7 @@ export class MemoryShard {
       values: copy.#values,
       fields: copy.#fields,
       index: copy.#index,
+      rankings: copy.#rankings,
       log: copy.#log,
       epoch: copy.epoch,
     };
@@ -128,6 +133,37 @@ export class MemoryShard {
     return low;
   }
 
+  /** The new score, and what undoes the change. */
+  raise(ranking: string, member: string, by: number, membersMax: number): { score: number; undo: Undo } {
+    const before = this.#rankings.get(ranking) ?? new Map<string, number>();
+    const held = new Map(before);
+    if (!held.has(member) && held.size >= membersMax) {
+      const lowest = inOrder(held).at(-1)!;
+      held.delete(lowest.member);
+      held.set(member, lowest.score);
+    }
+    const score = (held.get(member) ?? 0) + by;
+    held.set(member, score);
+    this.#rankings.set(ranking, held);
+    return { score, undo: () => this.#rankings.set(ranking, before) };
+  }
+
+  highest(ranking: string, limit: number): Ranked[] {
+    return inOrder(this.#rankings.get(ranking) ?? new Map()).slice(0, limit);
+  }
+
+  score(ranking: string, member: string): number | null {
+    return this.#rankings.get(ranking)?.get(member) ?? null;
+  }
+
+  withdraw(ranking: string, member: string): Undo {
+    const before = this.#rankings.get(ranking) ?? new Map<string, number>();
+    const held = new Map(before);
+    held.delete(member);
+    this.#rankings.set(ranking, held);
+    return () => this.#rankings.set(ranking, before);
+  }
+
   get tail(): number {
     return this.#log.first + this.#log.payloads.length - 1;
   }
@@ -148,6 +184,12 @@ export class MemoryShard {
     payloads.splice(0, gone);
     this.#log.first += gone;
   }
+}
+
+/** Highest first; of equal scores the later member, as a sorted set in reverse. */
+function inOrder(ranking: ReadonlyMap<string, number>): Ranked[] {
+  const ranked = Array.from(ranking, ([member, score]) => ({ member, score }));
+  return ranked.sort((a, b) => b.score - a.score || compareUtf8(b.member, a.member));
 }
 
 function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {

@@ -6,6 +6,8 @@ import { MemoryShard, type ShardImage, type Undo } from './memory-shard.ts';
 import {
   type EventCursor,
   type EventPage,
+  type Ranked,
+  type RankingMember,
   type Read,
   type Store,
   type StoreEvent,
@@ -107,6 +109,42 @@ export class MemoryStore implements Store {
     limit: number,
   ): Promise<readonly string[] | StoreUnavailable> {
     return this.#outage(shard) ?? this.#shards[shard]!.scan(after, limit);
+  }
+
+  async raise(
+    rises: readonly (RankingMember & { readonly by: number })[],
+    membersMax: number,
+  ): Promise<(number | StoreUnavailable)[]> {
+    return rises.map(({ shard, ranking, member, by }) => {
+      const refusal = this.#outage(shard) ?? this.#refusal(shard);
+      if (refusal !== null) return refusal;
+      const { score, undo } = this.#shards[shard]!.raise(ranking, member, by, membersMax);
+      this.#changed(this.#nodeOf(shard), [undo]);
+      return score;
+    });
+  }
+
+  async highest(
+    shard: number,
+    ranking: string,
+    limit: number,
+  ): Promise<readonly Ranked[] | StoreUnavailable> {
+    return this.#outage(shard) ?? this.#shards[shard]!.highest(ranking, limit);
+  }
+
+  async scores(members: readonly RankingMember[]): Promise<(number | null | StoreUnavailable)[]> {
+    return members.map(
+      ({ shard, ranking, member }) => this.#outage(shard) ?? this.#shards[shard]!.score(ranking, member),
+    );
+  }
+
+  async withdraw(members: readonly RankingMember[]): Promise<StoreUnavailable | undefined> {
+    for (const { shard, ranking, member } of members) {
+      const refusal = this.#outage(shard) ?? this.#refusal(shard);
+      if (refusal !== null) return refusal;
+      this.#changed(this.#nodeOf(shard), [this.#shards[shard]!.withdraw(ranking, member)]);
+    }
+    return undefined;
   }
 
   async now(): Promise<number | StoreUnavailable> {

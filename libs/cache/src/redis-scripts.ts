@@ -10,6 +10,8 @@ export interface ShardKeys {
   readonly epoch: string;
   readonly events: string;
   readonly index: string;
+  /** Prefix of the shard's rankings. */
+  readonly rankings: string;
 }
 
 interface Script {
@@ -151,6 +153,35 @@ export function swapEpochCommand(
   value: string,
 ): Command {
   return command(shard, epochScript, [1, key, expected === null ? 0 : 1, expected ?? '', value]);
+}
+
+// Add to scores in one ranking. In a full one a new member takes the place and the score of the lowest.
+//
+// KEYS  1 the ranking (sorted set)
+// ARGV  1 most members · then for each rise: member, by
+// result  the new scores, as texts
+const raiseScript = script(`
+local call, key, most = redis.call, KEYS[1], tonumber(ARGV[1])
+local scores = {}
+for n = 2, #ARGV, 2 do
+  local member, by = ARGV[n], ARGV[n + 1]
+  if not call('ZSCORE', key, member) and call('ZCARD', key) >= most then
+    local lowest = call('ZPOPMIN', key)
+    call('ZADD', key, lowest[2], member)
+  end
+  scores[#scores + 1] = call('ZINCRBY', key, by, member)
+end
+return scores
+`);
+
+export function raiseCommand(
+  shard: number,
+  key: string,
+  rises: readonly { readonly member: string; readonly by: number }[],
+  membersMax: number,
+): Command {
+  const pairs = rises.flatMap(({ member, by }) => [member, by]);
+  return command(shard, raiseScript, [1, key, membersMax, ...pairs]);
 }
 
 function command(shard: number, { digest, source }: Script, args: readonly Argument[]): Command {

@@ -5,14 +5,17 @@
 //   sk1:<namespace>:{05}/epoch     text
 //   sk1:<namespace>:{05}/events    stream, IDs 0-1, 0-2, … without a gap
 //   sk1:<namespace>:{05}/index     sorted set, every score 0
+//   sk1:<namespace>:{05}/by/<name> sorted set: a ranking
 import type { Clock } from './clock.ts';
 import { RedisEventLogs } from './redis-events.ts';
 import { type Argument, type Command, hashTag, type RedisClient, RedisNodes } from './redis-nodes.ts';
 import { infoOf, listOf, type Reply, textOf } from './redis-reply.ts';
-import { type ShardKeys, swapCommand, swapEpochCommand, swappedOf } from './redis-scripts.ts';
+import { raiseCommand, type ShardKeys, swapCommand, swapEpochCommand, swappedOf } from './redis-scripts.ts';
 import {
   type EventCursor,
   type EventPage,
+  type Ranked,
+  type RankingMember,
   type Read,
   type Store,
   type StoreKey,
@@ -81,6 +84,7 @@ export class RedisStore implements Store {
       epoch: `${tag}/epoch`,
       events: `${tag}/events`,
       index: `${tag}/index`,
+      rankings: `${tag}/by/`,
     }));
     this.#nodes = new RedisNodes(client);
     this.#events = new RedisEventLogs({
@@ -188,6 +192,68 @@ export class RedisStore implements Store {
       { shard, name: 'zrange', args: [this.#keys[shard]!.index, ...range] },
     ]);
     return reply instanceof StoreUnavailable ? reply : listOf(reply).map(textOf);
+  }
+
+  async raise(
+    rises: readonly (RankingMember & { readonly by: number })[],
+    membersMax: number,
+  ): Promise<(number | StoreUnavailable)[]> {
+    const groups = Map.groupBy(rises.keys(), (at) => this.#rankingKey(rises[at]!));
+    const replies = await this.#nodes.ask(
+      Array.from(groups, ([key, at]) =>
+        raiseCommand(
+          rises[at[0]!]!.shard,
+          key,
+          at.map((i) => rises[i]!),
+          membersMax,
+        ),
+      ),
+    );
+    const scores = new Array<number | StoreUnavailable>(rises.length).fill(0);
+    for (const [n, at] of [...groups.values()].entries()) {
+      const reply = replies[n]!;
+      const own = reply instanceof StoreUnavailable ? reply : listOf(reply);
+      for (const [i, position] of at.entries())
+        scores[position] = own instanceof StoreUnavailable ? own : Number(textOf(own[i]));
+    }
+    return scores;
+  }
+
+  async highest(
+    shard: number,
+    ranking: string,
+    limit: number,
+  ): Promise<readonly Ranked[] | StoreUnavailable> {
+    const key = this.#rankingKey({ shard, ranking });
+    const args = [key, 0, limit - 1, 'REV', 'WITHSCORES'];
+    const [reply] = await this.#nodes.ask([{ shard, name: 'zrange', args }]);
+    if (reply instanceof StoreUnavailable) return reply;
+    const parts = listOf(reply).map(textOf);
+    return Array.from({ length: parts.length / 2 }, (_, n) => ({
+      member: parts[2 * n]!,
+      score: Number(parts[2 * n + 1]),
+    }));
+  }
+
+  async scores(members: readonly RankingMember[]): Promise<(number | null | StoreUnavailable)[]> {
+    const replies = await this.#nodes.ask(
+      members.map((at) => ({ shard: at.shard, name: 'zscore', args: [this.#rankingKey(at), at.member] })),
+    );
+    return replies.map((reply) => {
+      if (reply instanceof StoreUnavailable || reply === null) return reply;
+      return typeof reply === 'number' ? reply : Number(textOf(reply));
+    });
+  }
+
+  async withdraw(members: readonly RankingMember[]): Promise<StoreUnavailable | undefined> {
+    const replies = await this.#nodes.ask(
+      members.map((at) => ({ shard: at.shard, name: 'zrem', args: [this.#rankingKey(at), at.member] })),
+    );
+    return replies.find((reply) => reply instanceof StoreUnavailable);
+  }
+
+  #rankingKey({ shard, ranking }: Pick<RankingMember, 'shard' | 'ranking'>): string {
+    return `${this.#keys[shard]!.rankings}${ranking}`;
   }
 
   /** The latest of the masters' clocks that can be asked. */

@@ -65,6 +65,17 @@ export type Swapped =
   | { readonly swapped: true; readonly epoch: string | null }
   | { readonly swapped: false; readonly current: Uint8Array | null; readonly epoch: string | null };
 
+/** Something that counts: a member of one of a shard's rankings. */
+export interface RankingMember {
+  readonly shard: number;
+  readonly ranking: string;
+  readonly member: string;
+}
+export interface Ranked {
+  readonly member: string;
+  readonly score: number;
+}
+
 /** One entry of a shard's event log. Sequence numbers of a shard are contiguous from 1. */
 export interface StoreEvent {
   readonly shard: number;
@@ -112,6 +123,20 @@ export interface Store {
    * UTF-8.
    */
   scanIndex(shard: number, after: string, limit: number): Promise<readonly string[] | StoreUnavailable>;
+  /**
+   * Adds to scores; answers the new ones, in order. A ranking that holds `membersMax` gives the place of its lowest member
+   * to a new one, which takes over that score (Space-Saving, Metwally et al. 2005): so a newcomer can rise, and a score is
+   * too high by no more than the lowest, never too low.
+   */
+  raise(
+    rises: readonly (RankingMember & { readonly by: number })[],
+    membersMax: number,
+  ): Promise<(number | StoreUnavailable)[]>;
+  /** The highest members of a ranking, highest first. */
+  highest(shard: number, ranking: string, limit: number): Promise<readonly Ranked[] | StoreUnavailable>;
+  /** Null for what is not in its ranking. */
+  scores(members: readonly RankingMember[]): Promise<(number | null | StoreUnavailable)[]>;
+  withdraw(members: readonly RankingMember[]): Promise<StoreUnavailable | undefined>;
   /** The store's own clock, Unix milliseconds. */
   now(): Promise<number | StoreUnavailable>;
 

@@ -9,6 +9,7 @@ import {
   type Swap,
   shardCount,
 } from '../src/index.ts';
+import { describeRankings } from './ranking-contract.ts';
 
 /** One empty store. `pass` lets time go by where it is simulated; elsewhere it goes by itself. */
 export interface Subject {
@@ -49,6 +50,7 @@ export function describeStore(name: string, open: OpenSubject): void {
     describeEvents(open);
     describeWaiting(open);
     describeIndex(open);
+    describeRankings(open);
     describeEpochs(open);
     describeModel(open);
   });

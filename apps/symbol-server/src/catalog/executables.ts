@@ -96,6 +96,14 @@ export class Executables {
     });
   }
 
+  /** Notes in the records that symbols were asked for in vain. Of no consequence to who has cached them. */
+  async markWanted(ids: readonly ExecutableId[], sample: EpochSample): Promise<void> {
+    await this.#records.change(
+      ids.map((id) => ({ id, next: wantedFrom })),
+      sample,
+    );
+  }
+
   /** Throws `unavailable` when a shard cannot be read: a search that leaves some out would look complete. */
   async search(query: SearchQuery): Promise<SearchPage> {
     const page = await search(this.#store, (ids) => this.lookup(ids), query);
@@ -213,6 +221,13 @@ function joinRecord(current: Entry | null, account: ExecutableRecord): ReturnTyp
       ? before.generation
       : Math.max(before.generation + 1, account.generation);
   return { entry: StoredRecord.of({ ...merged, version, generation }), event: 'record' };
+}
+
+function wantedFrom(current: Entry | null): ReturnType<Change['next']> {
+  if (!(current instanceof StoredRecord) || current.record.symbols.state !== 'none') return null;
+  const { record } = current;
+  const symbols = { ...record.symbols, state: 'wanted' } as const;
+  return { entry: StoredRecord.of({ ...record, symbols, version: record.version + 1 }), event: 'record' };
 }
 
 function seenOn(current: Entry | null, day: string): ReturnType<Change['next']> {

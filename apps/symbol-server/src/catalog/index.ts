@@ -2,6 +2,7 @@
 //
 //   Executables ─┬─ Records ── entry cache ──┐
 //   Frames ──────┴─ window cache ────────────┤ Store
+//   Demand (what was asked for in vain) ─────┤
 //   EventFeed (drops what changed) ──────────┤
 //   Epoch (drops everything) ────────────────┘
 //
@@ -11,6 +12,7 @@ import { type Clock, Epoch, type Store, StoreUnavailable, TieredCache } from '@s
 import { type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
 import type { DecodedPage, SymbolTable } from '@symkeep/symbols';
 import { Sources } from '../sources/sources.ts';
+import { Demand } from './demand.ts';
 import { type Entry, readEntry } from './entry.ts';
 import { EventFeed } from './events.ts';
 import { Executables } from './executables.ts';
@@ -28,6 +30,7 @@ import {
   Tables,
 } from './tables.ts';
 
+export type { Wanted } from './demand.ts';
 export type { LookupOutcome } from './executables.ts';
 export type { FramesOutcome, FramesRequest } from './frames.ts';
 export type { SearchPage, SearchQuery } from './search.ts';
@@ -58,6 +61,7 @@ export interface Catalog {
   readonly frames: Frames;
   readonly tables: Tables;
   readonly sources: Sources;
+  readonly demand: Demand;
   readonly events: EventFeed;
   readonly epoch: Epoch;
   /** Looks at the store for the first time; it may be away. */
@@ -66,7 +70,7 @@ export interface Catalog {
   metrics(): CatalogMetrics;
 }
 
-export type CatalogMetrics = ReturnType<typeof metricsOf>;
+export type CatalogMetrics = ReturnType<typeof metricsOf> & { readonly demand: Demand['counts'] };
 
 export function createCatalog({
   store,
@@ -93,24 +97,34 @@ export function createCatalog({
   };
   epoch.onChange(caches.all);
   const events = new EventFeed(store, epoch, clock, caches);
+  const demand = new Demand(store, clock, async (ids) => {
+    const sample = epoch.sample();
+    if (!(sample instanceof StoreUnavailable)) await executables.markWanted(ids, sample);
+  });
   let stopChecking = (): void => undefined;
   return {
     executables,
     frames: new Frames(store, executables, records, windows, tables),
     tables,
     sources: new Sources(store),
+    demand,
     events,
     epoch,
     start: async () => {
       await epoch.check();
       stopChecking = clock.setRepeating(epochEveryMs, () => void epoch.check());
       await events.start();
+      demand.start();
     },
     stop: async () => {
       stopChecking();
+      await demand.stop();
       await events.stop();
     },
-    metrics: () => metricsOf({ entries, windows, headers, pages }, epoch, events),
+    metrics: () => ({
+      ...metricsOf({ entries, windows, headers, pages }, epoch, events),
+      demand: demand.counts,
+    }),
   };
 }
 

@@ -26,8 +26,9 @@ export const getFrames = defineOperation({
   run: async ({ catalog }, { params }) => {
     const id = parseExecutableId(params.id!);
     const [outcome] = await catalog.frames.lookup([{ id, addresses: [parseAddress(params.address!)] }]);
-    const { generation, at } = outcome!;
+    const { canonical, generation, at } = outcome!;
     const { status, source, frames } = at[0]!;
+    catalog.demand.noteMisses(id, canonical, [status], undefined);
     if (status === FRAME_STATUS.unknownExecutable) {
       throw new SymkeepError('not_found', `no executable is known as ${id}`);
     }
@@ -54,8 +55,11 @@ export const lookupFrames = defineOperation({
       parseFramesLookupItem,
       async (requests) => {
         const outcomes = await catalog.frames.lookup(requests);
-        return outcomes.map(({ canonical, generation, at }) => (id: string) => {
-          builder.add(id, canonical, generation, at);
+        return outcomes.map(({ canonical, generation, at }, index) => {
+          const { id, weights } = requests[index]!;
+          const statuses = at.map(({ status }) => status);
+          catalog.demand.noteMisses(id, canonical, statuses, weights);
+          return (idText: string) => builder.add(idText, canonical, generation, at);
         });
       },
       ({ code, message }) =>
