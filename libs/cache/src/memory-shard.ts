@@ -61,6 +61,18 @@ export class MemoryShard {
     return value ?? null;
   }
 
+  /** Removes a key whole; answers what undoes it. */
+  drop(key: string): Undo {
+    const value = this.#values.get(key);
+    const fields = this.#fields.get(key);
+    this.#values.delete(key);
+    this.#fields.delete(key);
+    return () => {
+      if (value !== undefined) this.#values.set(key, value);
+      if (fields !== undefined) this.#fields.set(key, fields);
+    };
+  }
+
   countFields(key: string): number {
     return this.#fields.get(key)?.size ?? 0;
   }

@@ -93,6 +93,17 @@ export class MemoryStore implements Store {
     return outcome;
   }
 
+  async drop(
+    keys: readonly { readonly shard: number; readonly key: string }[],
+  ): Promise<StoreUnavailable | undefined> {
+    for (const { shard, key } of keys) {
+      const refusal = this.#outage(shard) ?? this.#refusal(shard);
+      if (refusal !== null) return refusal;
+      this.#changed(this.#nodeOf(shard), [this.#shards[shard]!.drop(key)]);
+    }
+    return undefined;
+  }
+
   async countFields({
     shard,
     key,

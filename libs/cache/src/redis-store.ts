@@ -171,6 +171,16 @@ export class RedisStore implements Store {
     return groups;
   }
 
+  async drop(
+    keys: readonly { readonly shard: number; readonly key: string }[],
+  ): Promise<StoreUnavailable | undefined> {
+    // Unlinked, not deleted: Redis frees a big hash in the background.
+    const replies = await this.#nodes.ask(
+      keys.map(({ shard, key }) => ({ shard, name: 'unlink', args: [this.#prefixes[shard]! + key] })),
+    );
+    return replies.find((reply) => reply instanceof StoreUnavailable);
+  }
+
   async countFields({
     shard,
     key,

@@ -116,6 +116,10 @@ export interface Store {
    * order.
    */
   swap(swaps: readonly Swap[]): Promise<(Swapped | StoreUnavailable)[]>;
+  /** Removes keys whole, with all fields that they hold. */
+  drop(
+    keys: readonly { readonly shard: number; readonly key: string }[],
+  ): Promise<StoreUnavailable | undefined>;
   /** Number of fields of a key that holds many. */
   countFields(at: { readonly shard: number; readonly key: string }): Promise<number | StoreUnavailable>;
   /**

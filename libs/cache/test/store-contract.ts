@@ -121,6 +121,32 @@ function describeValues(open: OpenSubject): void {
     expect(Array.from(ok((await store.get([at]))[0]!)!)).toEqual([1, 2, 3]);
   });
 
+  test('a key is dropped whole, and its neighbours stay', async () => {
+    const { store } = await open();
+    const at = (key: string, field?: string) => ({
+      shard: 8,
+      key,
+      ...(field === undefined ? {} : { field }),
+    });
+    const places = [
+      at('many', '0'),
+      at('many', '1'),
+      at('one'),
+      at('other', '0'),
+      { ...at('one'), shard: 9 },
+    ];
+    await store.swap(places.map((place) => ({ at: place, expected: null, value: bytes('x') })));
+    expect(await store.drop([at('many'), at('one'), at('none')])).toBeUndefined();
+    expect((await store.get(places)).map((read) => ok(read) !== null)).toEqual([
+      false,
+      false,
+      false,
+      true,
+      true,
+    ]);
+    expect(ok(await store.countFields(at('many')))).toBe(0);
+  });
+
   test('fields of a key are values of their own, counted, gone with the last', async () => {
     const { store } = await open();
     const at = (field: string) => ({ shard: 7, key: 'pages', field });
