@@ -1,3 +1,4 @@
+import type { ExecutableId } from '@symkeep/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { debugFileKey, tableKey } from '../src/blobs/blob-store.ts';
@@ -107,8 +108,11 @@ describe('SourceSet', () => {
 });
 
 describe('blob keys', () => {
-  it('are the digest under its first two digits', () => {
+  it('are under the executable, whose kind and ID are one folder name', () => {
     const digest = 'ab'.repeat(32);
-    expect([debugFileKey(digest), tableKey(digest)]).toEqual([`files/ab/${digest}`, `tables/ab/${digest}`]);
+    const id = `gnu:${'0c'.repeat(20)}` as ExecutableId;
+    const go = 'go:YWJj-_' as ExecutableId;
+    expect(debugFileKey(id, digest)).toBe(`executables/0c/gnu-${'0c'.repeat(20)}/files/${digest}`);
+    expect(tableKey(go, digest)).toBe(`executables/YW/go-YWJj-_/tables/${digest}`);
   });
 });

@@ -1,6 +1,7 @@
 // Where files are kept: debug files, symbol tables, the journal. A directory or an S3 bucket, one contract. A blob is
 // there whole or not at all, and never changes: its key names its content or its place in a journal.
 import type { Readable } from 'node:stream';
+import type { ExecutableId } from '@symkeep/protocol';
 
 export interface BlobInfo {
   readonly key: string;
@@ -42,12 +43,21 @@ export interface BlobStore {
   sweep(olderThanMs: number): Promise<number>;
 }
 
+/**
+ * Everything of one executable is under one prefix, so that an erasure finds it all, and what two executables share is not
+ * lost with one of them.
+ */
+export function executablePrefix(id: ExecutableId): string {
+  const [kind, value = ''] = id.split(':', 2);
+  return `executables/${value.slice(0, 2)}/${kind}-${value}/`;
+}
+
 /** A debug file or executable by its SHA-256, hex. */
-export function debugFileKey(digest: string): string {
-  return `files/${digest.slice(0, 2)}/${digest}`;
+export function debugFileKey(id: ExecutableId, digest: string): string {
+  return `${executablePrefix(id)}files/${digest}`;
 }
 
 /** A symbol table by its digest: header, then pages, as `symkeep extract -o` writes it. */
-export function tableKey(digest: string): string {
-  return `tables/${digest.slice(0, 2)}/${digest}`;
+export function tableKey(id: ExecutableId, digest: string): string {
+  return `${executablePrefix(id)}tables/${digest}`;
 }
