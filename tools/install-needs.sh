@@ -16,7 +16,9 @@ if [ "$need" = test ]; then
   want readelf binutils
   want gcc gcc
   want python3 python3
-  python3 -c 'import msgpack' 2>/dev/null || missing="$missing python3-msgpack"
+  # The package is for Debian's own Python, which need not be the first one on the path.
+  python3 -c 'import msgpack' 2>/dev/null || /usr/bin/python3 -c 'import msgpack' 2>/dev/null ||
+    missing="$missing python3-msgpack"
 fi
 
 [ -z "$missing" ] && exit 0

@@ -8,6 +8,7 @@ import {
   answerUnknown,
   type Bindings,
   type ExchangeDeps,
+  routedPath,
 } from './http/exchange.ts';
 import type { Role } from './http/operation.ts';
 import { openApiOf, type Route } from './openapi.ts';
@@ -66,7 +67,7 @@ const pages: readonly Page[] = [
 export type AppDeps = ExchangeDeps & PageDeps;
 
 export function createApp(deps: AppDeps): Hono<{ Bindings: Bindings }> {
-  const app = new Hono<{ Bindings: Bindings }>();
+  const app = new Hono<{ Bindings: Bindings }>({ getPath: routedPath });
   for (const { method, path, operation } of routes) {
     app.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), (c) => answer(deps, c, path, operation));
   }

@@ -1,5 +1,6 @@
 // Prometheus metrics: what the HTTP layer counts itself, and the snapshots that caches, store and epoch keep anyway.
 import { Counter, collectDefaultMetrics, Gauge, type Histogram, Registry } from 'prom-client';
+import { faultTexts } from './store-health.ts';
 
 /** Seconds. A cached read takes some 30 µs, a read from the store under a millisecond, a long poll up to 25 s. */
 const durationBuckets = [0.000_05, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 30];
@@ -120,6 +121,22 @@ export function createMetrics(): ServerMetrics {
 /** Adds the metrics of the process itself: CPU, memory, event loop. */
 export function addProcessMetrics(registry: Registry): void {
   collectDefaultMetrics({ register: registry, prefix: 'symkeep_' });
+}
+
+/** Adds a gauge per fault that Redis' own settings can have: 1 where it was last seen so. */
+export function addStoreFaults(registry: Registry, faults: () => ReadonlySet<string>): void {
+  const gauge: Gauge = new Gauge({
+    name: 'symkeep_store_fault',
+    help: 'Whether Redis is set in a way that loses facts, by fault',
+    labelNames: ['fault'],
+    registers: [registry],
+    // All processes of a server look at the same Redis.
+    aggregator: 'max',
+    collect: () => {
+      const seen = faults();
+      for (const fault of Object.keys(faultTexts)) gauge.set({ fault }, seen.has(fault) ? 1 : 0);
+    },
+  });
 }
 
 /** Adds a metric per number of the snapshots: `symkeep_<group>_<name>`, and `_total` on what is counted. */

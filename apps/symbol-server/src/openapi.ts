@@ -1,7 +1,7 @@
 // The OpenAPI 3.1 description, made from the operations and the schemas that validate them.
 import { jsonType, messagePackType } from '@symkeep/protocol';
 import { z } from 'zod';
-import type { Operation } from './http/operation.ts';
+import { idempotencyKey, isWrite, type Operation } from './http/operation.ts';
 import { errorReply } from './schemas.ts';
 
 export interface Route {
@@ -32,7 +32,8 @@ export interface OpenApiOperation {
 const description =
   'Facts about every executable that a fleet has run, by build ID. JSON by default, MessagePack by content-type and ' +
   'accept: application/msgpack; gzip and zstd both ways. Unknown request fields are ignored. Results of a batch are ' +
-  'per item, in request order.';
+  'per item, in request order. A token is sent as authorization: Bearer; clients that can send only a URL may read ' +
+  'with it as the password of Basic (http://any:<token>@host/…) or at the start of the path (http://host/t/<token>/…).';
 
 export function openApiOf(routes: readonly Route[], version: string): OpenApi {
   const paths: OpenApi['paths'] = {};
@@ -56,7 +57,11 @@ function describe(method: string, path: string, operation: Operation): OpenApiOp
     operationId: operationIdOf(method, path),
     summary: `${summary} (role ${role})`,
     tags: [path.split('/')[2] ?? 'server'],
-    parameters: [...pathParameters(operation), ...queryParameters(operation)],
+    parameters: [
+      ...pathParameters(operation),
+      ...queryParameters(operation),
+      ...(isWrite(operation) ? [keyParameter] : []),
+    ],
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: contentOf(bodySchema(operation)) } }),
@@ -71,6 +76,11 @@ function describe(method: string, path: string, operation: Operation): OpenApiOp
     security: [{ token: [] }, {}],
   };
 }
+
+const keyParameter: Json = {
+  ...{ name: 'idempotency-key', in: 'header', required: false },
+  schema: schemaOf(idempotencyKey, 'input'),
+};
 
 function operationIdOf(method: string, path: string): string {
   const words = path.split('/').filter((part) => part !== '' && part !== 'v1');

@@ -8,13 +8,21 @@ import { BodyBudget } from './http/body.ts';
 import { RequestIds } from './http/request-ids.ts';
 import { TokenFile } from './http/tokens.ts';
 import { Waiters } from './http/waiters.ts';
-import { addProcessMetrics, addSnapshots, createMetrics, type ServerMetrics } from './metrics.ts';
+import {
+  addProcessMetrics,
+  addSnapshots,
+  addStoreFaults,
+  createMetrics,
+  type ServerMetrics,
+} from './metrics.ts';
 import { createRedis, redisReady, withoutPassword } from './redis.ts';
 import { type Listening, startServer } from './server.ts';
-import { storeHealth } from './store-health.ts';
+import { StoreWatch } from './store-health.ts';
 
 /** How long a start waits for Redis; then the server listens anyway, answers 503, and recovers by itself. */
 const redisWaitMs = 3_000;
+/** How often Redis' own settings are looked at, beside every reconnect: someone may mend or break them. */
+const lookEveryMs = 10_000;
 
 export interface ServerConfig {
   readonly listen: { readonly host: string; readonly port: number };
@@ -62,16 +70,22 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const metrics = createMetrics();
   const waiters = new Waiters();
   const budget = new BodyBudget();
+  const watch = new StoreWatch(client, config.allowEviction);
+  let stopLooking = (): void => undefined;
   const close = async () => {
+    stopLooking();
     await catalog.stop();
     await store.close();
     client.disconnect();
   };
   try {
-    await examineStore(client, config, deps);
+    await redisReady(client, redisWaitMs, clock);
+    await examineStore(watch, config, deps);
     await catalog.start();
-    client.on('ready', () => void reexamine(client, config, deps, () => catalog.epoch.check()));
+    client.on('ready', () => void reexamine(watch, deps, () => catalog.epoch.check()));
+    stopLooking = clock.setRepeating(lookEveryMs, () => void watch.look());
     addProcessMetrics(metrics.registry);
+    addStoreFaults(metrics.registry, () => watch.seen.faults);
     addSnapshots(metrics.registry, () => ({
       ...catalog.metrics(),
       bodies: { held: budget.held },
@@ -83,7 +97,8 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
         ...{ catalog, waiters, clock, version, access, budget, log },
         metrics: metrics.http,
         requestIds: new RequestIds(),
-        unready: async () => (ending ? 'this server is ending' : unreadyReason(client, config)),
+        unready: async () => (ending ? 'this server is ending' : watch.unready()),
+        storeWarnings: () => watch.seen.warnings,
         metricsText: () => (deps.metricsText ?? textOf)(metrics),
       },
       config.listen,
@@ -117,12 +132,11 @@ function accessOf({ tokensFile, hosts, listen }: ServerConfig, { clock, log }: P
 
 // A Redis that is away may come back; one that is not fit must be mended by its operator first.
 async function examineStore(
-  client: ReturnType<typeof createRedis>,
-  { redisUrl, allowEviction }: ServerConfig,
-  { clock, log }: ProcessDeps,
+  watch: StoreWatch,
+  { redisUrl }: ServerConfig,
+  { log }: ProcessDeps,
 ): Promise<void> {
-  await redisReady(client, redisWaitMs, clock);
-  const { refusals, warnings, outage } = await storeHealth(client, allowEviction);
+  const { refusals, warnings, outage } = await watch.look();
   const redis = withoutPassword(redisUrl);
   if (refusals.length > 0) throw new Error(`${redis}: ${refusals.join('; ')}`);
   if (outage !== undefined)
@@ -131,21 +145,12 @@ async function examineStore(
 }
 
 async function reexamine(
-  client: ReturnType<typeof createRedis>,
-  { allowEviction }: ServerConfig,
+  watch: StoreWatch,
   { log }: ProcessDeps,
   check: () => Promise<unknown>,
 ): Promise<void> {
   await check();
-  const { refusals, warnings } = await storeHealth(client, allowEviction);
+  const { refusals, warnings } = await watch.look();
   for (const refusal of refusals) log.error(refusal);
   for (const warning of warnings) log.warn(warning);
-}
-
-async function unreadyReason(
-  client: ReturnType<typeof createRedis>,
-  { allowEviction }: ServerConfig,
-): Promise<string | undefined> {
-  const { refusals, outage } = await storeHealth(client, allowEviction);
-  return outage ?? (refusals.length > 0 ? refusals.join('; ') : undefined);
 }

@@ -65,7 +65,7 @@ const reportResult = z.object({
   status: z.enum(['created', 'merged', 'unchanged', 'error']),
   id: id.optional(),
   generation: generation.optional(),
-  error: z.object({ code: z.string(), message: z.string() }).optional(),
+  error: z.object({ code: z.string(), message: z.string(), details: z.unknown().optional() }).optional(),
 });
 export const reportReply = z.object({
   results: z.array(reportResult),

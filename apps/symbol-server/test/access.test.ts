@@ -63,6 +63,20 @@ describe('a server with tokens', () => {
     expect((await server.post('/v1/executables', reportOf(bash), basic)).status).toBe(403);
   });
 
+  it('takes a token in the path for reading only, and routes by what is behind it', async () => {
+    const server = await startClosed();
+    expect((await server.get(`/t/${agent.token}/v1/info`)).status).toBe(200);
+    expect((await server.get('/t/sk_wrong/v1/info')).status).toBe(401);
+    expect((await server.get(`/t/${agent.token}/v1/none`)).status).toBe(404);
+    const written = await server.post(`/t/${agent.token}/v1/executables`, reportOf(bash));
+    expect(written.status).toBe(403);
+    const encoded = await server.get(`/t/${read.token}/v1/executables/gnu%3A${bash.ids.gnu}`);
+    expect(encoded.status).toBe(404);
+    expect(await encoded.text()).toContain(`gnu:${bash.ids.gnu}`);
+    const open = await startApp();
+    expect((await open.get('/t/any/v1/info')).status).toBe(200);
+  });
+
   it('refuses an expired token', async () => {
     const server = await startClosed();
     now = Date.UTC(2026, 5, 2);

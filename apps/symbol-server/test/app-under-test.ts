@@ -40,6 +40,7 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
     requestIds: new RequestIds(),
     log: pino({ level: 'silent' }),
     unready: async () => undefined,
+    storeWarnings: () => [],
     metricsText: () => metrics.registry.metrics(),
     ...overrides,
   };

@@ -123,6 +123,22 @@ describe('a batch', () => {
   });
 });
 
+describe('a write', () => {
+  it('takes an idempotency key, and repeated changes nothing', async () => {
+    const key = { 'idempotency-key': '8e03978e-40d5-43dd-bc93-6894a57f9324' };
+    const first = await server.post('/v1/executables', reportOf(bash), key);
+    const again = await server.post('/v1/executables', reportOf(bash), key);
+    const [created] = (await messageOf<Results<{ status: string }>>(first)).results;
+    const [repeated] = (await messageOf<Results<{ status: string }>>(again)).results;
+    expect(created).toMatchObject({ status: 'created' });
+    expect(repeated).toEqual({ ...created, status: 'unchanged' });
+    for (const wrong of ['', 'two words', 'x'.repeat(256)]) {
+      const reply = await server.post('/v1/executables', reportOf(bash), { 'idempotency-key': wrong });
+      expect(reply.status).toBe(400);
+    }
+  });
+});
+
 describe('search', () => {
   it('finds by part of the name, page by page', async () => {
     const libs = Array.from({ length: 7 }, (_, index) => ({
@@ -194,8 +210,10 @@ describe('the store out of reach', () => {
     });
     expect(await messageOf(checked)).toEqual({ results: ['unavailable'] });
     const reported = await server.post('/v1/executables', reportOf({ ...bash, name: '/x' }));
+    expect(reported.status).toBe(503);
+    expect(reported.headers.get('retry-after')).toBe('1');
     expect(await messageOf(reported)).toMatchObject({
-      results: [{ status: 'error', error: { code: 'unavailable' } }],
+      error: { code: 'unavailable', details: { reason: 'unreachable' } },
     });
   });
 });

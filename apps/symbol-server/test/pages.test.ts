@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { addSnapshots, createMetrics } from '../src/metrics.ts';
+import { addSnapshots, addStoreFaults, createMetrics } from '../src/metrics.ts';
 import { type AppUnderTest, bash, bashId, reportOf, startApp } from './app-under-test.ts';
 
 let server: AppUnderTest;
@@ -46,6 +46,11 @@ describe('the console page', () => {
     expect(reply.status).toBe(200);
     expect(html).toContain('away');
   });
+
+  it('says loudly what is wrong with Redis', async () => {
+    const loud = await startApp({ storeWarnings: () => ['Redis has AOF off'] });
+    expect(await (await loud.get('/')).text()).toContain('<p class="bad" role="alert">Redis has AOF off</p>');
+  });
 });
 
 describe('the API page', () => {
@@ -82,6 +87,17 @@ describe('metrics', () => {
       'symkeep_http_requests_total{route="/v1/executables/{id}",method="GET",status="404"} 1',
     );
     expect(text).toContain('symkeep_http_request_duration_seconds_count{route="/v1/info"} 1');
+  });
+
+  it('show how Redis is set', async () => {
+    const { registry } = createMetrics();
+    const faults = new Set(['append_only_off']);
+    addStoreFaults(registry, () => faults);
+    expect(await registry.metrics()).toContain('symkeep_store_fault{fault="append_only_off"} 1');
+    faults.clear();
+    const text = await registry.metrics();
+    expect(text).toContain('symkeep_store_fault{fault="append_only_off"} 0');
+    expect(text).toContain('symkeep_store_fault{fault="evicts"} 0');
   });
 
   it('show the snapshots as they are when asked', async () => {

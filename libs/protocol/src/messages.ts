@@ -100,7 +100,7 @@ export interface ReportResult {
   /** Absent on an error. */
   readonly id?: ExecutableId;
   readonly generation?: number;
-  readonly error?: { readonly code: string; readonly message: string };
+  readonly error?: { readonly code: string; readonly message: string; readonly details?: unknown };
 }
 export interface ReportReply {
   readonly results: ReportResult[];

@@ -304,8 +304,9 @@ function statusOf({ before, after }: Changed): 'created' | 'merged' | 'unchanged
   return same ? 'unchanged' : 'merged';
 }
 
-function failed(outage: StoreUnavailable): ReportResult {
-  return { status: 'error', error: { code: 'unavailable', message: outage.message } };
+/** The result of an item that the store did not take, with why. */
+export function failed({ message, reason }: StoreUnavailable): ReportResult {
+  return { status: 'error', error: { code: 'unavailable', message, details: { reason } } };
 }
 
 export function unavailable(outage: StoreUnavailable): SymkeepError {

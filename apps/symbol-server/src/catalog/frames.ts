@@ -14,7 +14,7 @@ import {
   type ReportResult,
 } from '@symkeep/protocol';
 import { Demangler } from '@symkeep/symbols';
-import type { Executables, LookupOutcome } from './executables.ts';
+import { type Executables, failed, type LookupOutcome } from './executables.ts';
 import { FrameWindow, framesPerWindowMax, windowsOf } from './frame-window.ts';
 import { framesAt, windowOf } from './keys.ts';
 import type { Records } from './records.ts';
@@ -262,8 +262,4 @@ function resultOf(written: Written | StoreUnavailable, { id, address }: Reported
   }
   const status = before === undefined ? 'created' : before === after ? 'unchanged' : 'merged';
   return { status, id, generation: written.after.stamp };
-}
-
-function failed(outage: StoreUnavailable): ReportResult {
-  return { status: 'error', error: { code: 'unavailable', message: outage.message } };
 }

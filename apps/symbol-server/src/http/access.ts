@@ -11,6 +11,8 @@ export interface Credentials {
   /** `Host`, with or without port. */
   readonly host: string;
   readonly authorization: string | undefined;
+  /** As it was asked for, with the token that may stand at its start. */
+  readonly path: string;
   readonly origin: string | undefined;
   readonly writes: boolean;
 }
@@ -53,25 +55,45 @@ export function openAccess(hosts: readonly string[]): Access {
   };
 }
 
-/** For a server with a tokens file. Basic credentials are for clients that know nothing else; they may only read. */
+/**
+ * For a server with a tokens file. Basic credentials and paths that begin with `/t/<token>` are for clients that can
+ * send nothing else, such as debuginfod's; URLs end up in logs and histories, so with these one may only read.
+ */
 export function tokenAccess(tokens: TokenFile): Access {
-  return ({ authorization }, role) => {
-    const given = tokenIn(authorization);
+  return ({ authorization, path }, role) => {
+    const given = tokenIn(authorization) ?? tokenInPath(path);
     if (given === undefined)
       throw new SymkeepError('unauthenticated', 'a token is needed: authorization: Bearer <token>');
     const token = tokens.find(given.token);
     if (token === undefined) throw new SymkeepError('unauthenticated', 'the token is unknown or has expired');
     const granted = token.roles.some((one) => granting[role].includes(one));
-    if (!granted || (given.basic && role !== 'read')) {
+    if (!granted || (!given.bearer && role !== 'read')) {
       throw new SymkeepError('permission_denied', `the token ${token.name} has not the role ${role}`);
     }
   };
 }
 
-function tokenIn(authorization: string | undefined): { token: string; basic: boolean } | undefined {
+interface GivenToken {
+  readonly token: string;
+  readonly bearer: boolean;
+}
+
+function tokenIn(authorization: string | undefined): GivenToken | undefined {
   const [, scheme, value] = /^(bearer|basic) +([\w.~+/=-]+)$/i.exec(authorization ?? '') ?? [];
   if (scheme === undefined || value === undefined) return undefined;
-  if (scheme.toLowerCase() === 'bearer') return { token: value, basic: false };
+  if (scheme.toLowerCase() === 'bearer') return { token: value, bearer: true };
   const pair = Buffer.from(value, 'base64').toString();
-  return { token: pair.slice(pair.indexOf(':') + 1), basic: true };
+  return { token: pair.slice(pair.indexOf(':') + 1), bearer: false };
+}
+
+const tokenPrefix = /^\/t\/([\w-]+)(?=\/)/;
+
+function tokenInPath(path: string): GivenToken | undefined {
+  const token = tokenPrefix.exec(path)?.[1];
+  return token === undefined ? undefined : { token, bearer: false };
+}
+
+/** The path behind a token; an open server has the same paths, so that a client's URL works with both. */
+export function withoutToken(path: string): string {
+  return path.replace(tokenPrefix, '');
 }

@@ -17,12 +17,13 @@ import {
   SymkeepError,
 } from '@symkeep/protocol';
 import type { Context as HonoContext } from 'hono';
+import { getPath } from 'hono/utils/url';
 import type { Logger } from 'pino';
 import type { HttpMetrics } from '../metrics.ts';
-import type { Access } from './access.ts';
+import { type Access, withoutToken } from './access.ts';
 import { type BodyBudget, readBody } from './body.ts';
 import { bodyCoding, bodyEncoding, replyCoding, replyEncoding } from './negotiation.ts';
-import type { Context, Operation, Reply, Role } from './operation.ts';
+import { type Context, idempotencyKey, isWrite, type Operation, type Reply, type Role } from './operation.ts';
 import type { RequestIds } from './request-ids.ts';
 
 /** Smaller replies gain nothing from compression. */
@@ -137,6 +138,7 @@ function admit(access: Access, c: AppContext, role: Role | 'none'): void {
     {
       host: hostOf(c.req.url),
       authorization: c.req.header('authorization'),
+      path: getPath(c.req.raw),
       origin: c.req.header('origin'),
       writes: c.req.method !== 'GET' && c.req.method !== 'HEAD',
     },
@@ -150,12 +152,18 @@ function hostOf(url: string): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
+/** The path by which a request is routed. */
+export function routedPath(request: Request): string {
+  return withoutToken(getPath(request));
+}
+
 async function runOperation(
   deps: ExchangeDeps,
   c: AppContext,
   operation: Operation,
   sample: EpochSample,
 ): Promise<Reply> {
+  if (isWrite(operation)) parseMessage(idempotencyKey, c.req.header('idempotency-key'));
   const query = operation.query === undefined ? undefined : parseMessage(operation.query, queryOf(c));
   const { value, release } = operation.body === undefined ? noBody : await messageOf(deps, c, operation.body);
   try {

@@ -83,11 +83,11 @@ export function typeAccepted(accept: string | undefined, usual: string): string 
 }
 
 /** Whether access is granted for reading; a refusal is worded by the general path. */
-export function mayRead(access: Access, { headers }: IncomingMessage): boolean {
+export function mayRead(access: Access, { headers, url }: IncomingMessage): boolean {
   if (headers.host === undefined) return false;
   const { host, authorization, origin } = headers;
   try {
-    access({ host, authorization, origin, writes: origin !== undefined }, 'read');
+    access({ host, authorization, path: url!, origin, writes: origin !== undefined }, 'read');
     return true;
   } catch {
     return false;

@@ -3,7 +3,7 @@
 // made from the same schemas that validate.
 import type { Clock, EpochSample } from '@symkeep/cache';
 import type { Encoding } from '@symkeep/protocol';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Catalog } from '../catalog/index.ts';
 import type { Waiters } from './waiters.ts';
 
@@ -46,6 +46,20 @@ export interface Operation<Query extends z.ZodType = z.ZodType, Body extends z.Z
   readonly reply: z.ZodType;
   run(context: Context, request: Request<z.output<Query>, z.output<Body>>): Reply | Promise<Reply>;
 }
+
+export function isWrite({ role }: Operation): boolean {
+  return role !== 'read';
+}
+
+/**
+ * Header of writes. Each write is idempotent by what it does, so the key need not be kept: a repeat finds that nothing
+ * is left to do and says so.
+ */
+export const idempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, 'idempotency-key: is not 1 to 255 visible ASCII characters')
+  .optional()
+  .meta({ description: 'taken and not needed: repeating a write changes nothing' });
 
 /** Keeps the types of an operation's own query and body while a list of operations forgets them. */
 export function defineOperation<Query extends z.ZodType, Body extends z.ZodType>(

@@ -6,6 +6,7 @@ export interface ConsoleView {
   readonly version: string;
   readonly epoch: string | undefined;
   readonly unready: string | undefined;
+  readonly warnings: readonly string[];
   readonly waiting: number;
   readonly numbers: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly query: string;
@@ -18,6 +19,7 @@ export function consoleHtml(view: ConsoleView): string {
     'symkeep',
     `<header><h1>symkeep</h1><span class="quiet">${text(view.version)}</span>
 <a href="/docs">API</a> <a href="/metrics">metrics</a></header>
+${view.warnings.map((warning) => `<p class="bad" role="alert">${text(warning)}</p>`).join('\n')}
 <div class="tiles">${tilesOf(view).join('')}</div>
 <h2>Executables</h2>
 <form><input name="q" value="${text(view.query)}" placeholder="Part of a file name, or any executable ID" aria-label="Search">

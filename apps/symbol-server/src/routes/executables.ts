@@ -17,7 +17,7 @@ import { StoredRecord } from '../catalog/index.ts';
 import { defineOperation } from '../http/operation.ts';
 import { type LookupItem, listReply, lookupReply as spliceLookup } from '../http/splice.ts';
 import { checkReply, lookupReply, recordReply, reportReply, searchQuery, searchReply } from '../schemas.ts';
-import { eachItem } from './items.ts';
+import { assertTaken, eachItem } from './items.ts';
 
 export const idParam = { id: 'gnu:<hex>, htlhash:<32 hex>, go:<base64url>, or bare hex for gnu' };
 
@@ -99,6 +99,7 @@ export const reportExecutables = defineOperation({
       (items) => catalog.executables.report(items, sample),
       refusedReport,
     );
+    assertTaken(results);
     return { value: { results, upload: [] } };
   },
 });

@@ -16,7 +16,7 @@ import {
 import { defineOperation } from '../http/operation.ts';
 import { framesAtReply, framesLookupReply, framesReportReply } from '../schemas.ts';
 import { idParam, refusedReport } from './executables.ts';
-import { eachItem } from './items.ts';
+import { assertTaken, eachItem } from './items.ts';
 
 export const getFrames = defineOperation({
   summary: 'The frames at one address, innermost first',
@@ -85,6 +85,7 @@ export const reportFrames = defineOperation({
       (frames) => catalog.frames.report(frames, sample),
       refusedReport,
     );
+    assertTaken(results);
     return { value: { results } };
   },
 });

@@ -1,6 +1,6 @@
 // Batches: one bad item never fails the others. Each is parsed for itself, the good ones go on together, and the results
 // stand in request order.
-import { SymkeepError } from '@symkeep/protocol';
+import { type ReportResult, SymkeepError } from '@symkeep/protocol';
 
 /**
  * Parses each value, gives all that parsed to `run` (not called for none), and puts `refused` where one did not parse.
@@ -18,6 +18,14 @@ export async function eachItem<Item, Result>(
   return parsed.map((item, index) =>
     item instanceof Refused ? refused(item.error, values[index]) : results[next++]!,
   );
+}
+
+/** Throws `unavailable`, with the store's reason, if it took nothing of a write: then there is nothing to acknowledge. */
+export function assertTaken(results: readonly ReportResult[]): void {
+  const [first] = results;
+  if (first?.error === undefined || results.some(({ error }) => error?.code !== 'unavailable')) return;
+  const { message, details } = first.error;
+  throw new SymkeepError('unavailable', message, { details, retryAfterSeconds: 1 });
 }
 
 class Refused {

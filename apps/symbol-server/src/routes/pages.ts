@@ -10,6 +10,8 @@ import { docsHtml } from '../pages/docs.ts';
 export interface PageDeps {
   /** Why this server should get no requests now; undefined: it is ready. */
   readonly unready: () => Promise<string | undefined>;
+  /** What of Redis' own settings should not stay so, in words. */
+  readonly storeWarnings: () => readonly string[];
   /** The metrics of all processes of this server, in Prometheus' text form. */
   readonly metricsText: () => Promise<string>;
 }
@@ -55,12 +57,14 @@ export async function consolePage(deps: Deps, c: AppContext): Promise<Response> 
   return sized(Buffer.from(consoleHtml(view)), pageHeaders);
 }
 
-async function viewOf({ catalog, version, unready, waiters }: Deps, query: string): Promise<ConsoleView> {
+async function viewOf(deps: Deps, query: string): Promise<ConsoleView> {
+  const { catalog, version, unready, waiters } = deps;
   const { list, trouble } = await listOf(catalog, query);
   return {
     ...{ version, query, list, trouble },
     epoch: catalog.epoch.current,
     unready: await unready(),
+    warnings: deps.storeWarnings(),
     waiting: waiters.size,
     numbers: catalog.metrics(),
   };
