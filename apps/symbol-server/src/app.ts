@@ -12,6 +12,7 @@ import {
 } from './http/exchange.ts';
 import type { Role } from './http/operation.ts';
 import { openApiOf, type Route } from './openapi.ts';
+import { eraseExecutable } from './routes/erase.ts';
 import { getEvents } from './routes/events.ts';
 import {
   checkExecutables,
@@ -41,6 +42,7 @@ export const routes: readonly Route[] = [
   { method: 'post', path: '/v1/executables/lookup', operation: lookupExecutables },
   { method: 'post', path: '/v1/executables/check', operation: checkExecutables },
   { method: 'get', path: '/v1/executables/{id}', operation: getExecutable },
+  { method: 'delete', path: '/v1/executables/{id}', operation: eraseExecutable },
   { method: 'get', path: '/v1/executables/{id}/explain', operation: explainExecutable },
   { method: 'get', path: '/v1/executables/{id}/frames/{address}', operation: getFrames },
   { method: 'post', path: '/v1/frames', operation: reportFrames },

@@ -5,7 +5,7 @@ import { idempotencyKey, isWrite, type Operation } from './http/operation.ts';
 import { errorReply } from './schemas.ts';
 
 export interface Route {
-  readonly method: 'get' | 'post';
+  readonly method: 'get' | 'post' | 'put' | 'delete';
   /** With parameters in braces. */
   readonly path: string;
   readonly operation: Operation;

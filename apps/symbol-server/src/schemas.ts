@@ -153,6 +153,11 @@ export const wantedReply = z.object({
   nextCursor: z.null(),
 });
 
+export const eraseReply = z.object({
+  erased: z.array(id).meta({ description: 'what was there; empty if it had been erased before' }),
+  remains: z.array(z.string()).meta({ description: 'where traces of it are out of this server’s reach' }),
+});
+
 export const explainQuery = z.object({ address: z.string().optional() });
 export const explainReply = z.object({
   steps: z.array(z.object({ at: time, kind: z.string(), text: z.string() })),

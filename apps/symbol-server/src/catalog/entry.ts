@@ -1,5 +1,6 @@
-// What stands under one ID in the store: the record, or for an alias the canonical IDs that it leads to. The first
-// byte of the MessagePack value tells them apart: a map is a record, an array are canonical IDs.
+// What stands under one ID in the store: the record; for an alias the canonical IDs that it leads to; or a tombstone. The
+// first byte of the MessagePack value tells them apart: a map is a record, an array are canonical IDs, a number is the
+// time of an erasure.
 import { decode, type ExecutableId, encode } from '@symkeep/protocol';
 import { StoredRecord } from './stored-record.ts';
 
@@ -28,9 +29,24 @@ export class Alias {
   }
 }
 
-export type Entry = StoredRecord | Alias;
+/** What was erased stays so: no report brings it back. */
+export class Tombstone {
+  /** When it was erased, Unix milliseconds by the store's clock. */
+  readonly at: number;
+  constructor(at: number) {
+    this.at = at;
+  }
+
+  get wire(): Uint8Array {
+    return encode(this.at, 'msgpack');
+  }
+}
+
+export type Entry = StoredRecord | Alias | Tombstone;
 
 export function readEntry(wire: Uint8Array): Entry {
   const isArray = (wire[0]! & 0xf0) === 0x90 || wire[0] === 0xdc || wire[0] === 0xdd;
+  const isMap = (wire[0]! & 0xf0) === 0x80 || wire[0] === 0xde || wire[0] === 0xdf;
+  if (!isArray && !isMap) return new Tombstone(decode(wire, 'msgpack') as number);
   return isArray ? new Alias(decode(wire, 'msgpack') as ExecutableId[], wire) : new StoredRecord(wire);
 }

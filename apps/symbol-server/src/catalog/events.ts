@@ -11,6 +11,7 @@ import {
 } from '@symkeep/cache';
 import {
   decode,
+  type EventKind,
   type EventsReply,
   type ExecutableId,
   SymkeepError,
@@ -27,7 +28,7 @@ const retryMs = 500;
 export const eventsMax = 1_000;
 
 export interface Invalidated {
-  one(id: ExecutableId): void;
+  one(id: ExecutableId, kind: EventKind): void;
   all(): void;
 }
 
@@ -73,7 +74,10 @@ export class EventFeed {
       this.counts.resets++;
       this.#caches.all();
     }
-    for (const { payload } of page.events) this.#caches.one(eventOf(payload).id);
+    for (const { payload } of page.events) {
+      const { id, kind } = eventOf(payload);
+      this.#caches.one(id, kind);
+    }
     this.counts.events += page.events.length;
     const moved = page.reset || page.events.length > 0;
     this.#position = page.cursor;

@@ -18,12 +18,12 @@ import {
   SymkeepError,
   sameFacts,
 } from '@symkeep/protocol';
-import { Alias, type Entry } from './entry.ts';
+import { Alias, type Entry, Tombstone } from './entry.ts';
 import type { Change, Changed, EntryCache, Records } from './records.ts';
 import { type SearchPage, type SearchQuery, search } from './search.ts';
 import { StoredRecord } from './stored-record.ts';
 
-export type LookupOutcome = StoredRecord | 'not_found' | 'unavailable';
+export type LookupOutcome = StoredRecord | 'not_found' | 'erased' | 'unavailable';
 
 export class Executables {
   readonly #store: Store;
@@ -92,6 +92,7 @@ export class Executables {
     return found.map((outcome, index) => {
       if (outcome === 'unavailable') return 'unavailable';
       if (outcome === 'not_found') return 'missing';
+      if (outcome === 'erased') return 'erased';
       return outcome.record.generation === items[index]!.generation ? 'ok' : 'changed';
     });
   }
@@ -102,6 +103,27 @@ export class Executables {
       ids.map((id) => ({ id, next: wantedFrom })),
       sample,
     );
+  }
+
+  /**
+   * Puts a tombstone in the place of a record, for ever. Of an ambiguous one, in those of its files as well. Returns what
+   * was there; nothing for what is not known, or was erased already.
+   */
+  async bury(id: ExecutableId, sample: EpochSample): Promise<ExecutableRecord[]> {
+    const found = await this.refresh(id);
+    if (!(found instanceof StoredRecord)) return [];
+    const { record } = found;
+    const ids = record.ambiguous ? [record.id, ...record.ids.htlhash.map(htlhashId)] : [record.id];
+    const now = await this.#store.now();
+    if (now instanceof StoreUnavailable) throw unavailable(now);
+    const changed = await this.#records.change(
+      ids.map((one) => ({ id: one, next: (current) => buried(current, now) })),
+      sample,
+    );
+    return changed.flatMap((outcome) => {
+      if (outcome instanceof StoreUnavailable) throw unavailable(outcome);
+      return outcome.before instanceof StoredRecord ? [outcome.before.record] : [];
+    });
   }
 
   /** Throws `unavailable` when a shard cannot be read: a search that leaves some out would look complete. */
@@ -204,6 +226,7 @@ function joined(
 // What is filed under the ID, joined with another account of it. An alias in its place gives way: the file's own
 // record says more.
 function joinRecord(current: Entry | null, account: ExecutableRecord): ReturnType<Change['next']> {
+  if (current instanceof Tombstone) return null;
   if (!(current instanceof StoredRecord)) return { entry: StoredRecord.of(account), event: 'record' };
   const before = current.record;
   // A report says nothing of symbols, so it can't be the later word on them.
@@ -230,6 +253,11 @@ function wantedFrom(current: Entry | null): ReturnType<Change['next']> {
   return { entry: StoredRecord.of({ ...record, symbols, version: record.version + 1 }), event: 'record' };
 }
 
+function buried(current: Entry | null, now: number): ReturnType<Change['next']> {
+  if (!(current instanceof StoredRecord)) return null;
+  return { entry: new Tombstone(Math.max(now, current.record.generation + 1)), event: 'erased' };
+}
+
 function seenOn(current: Entry | null, day: string): ReturnType<Change['next']> {
   if (!(current instanceof StoredRecord) || current.record.lastSeen >= day) return null;
   return { entry: StoredRecord.of({ ...current.record, lastSeen: day }) };
@@ -252,7 +280,7 @@ function aliasChanges(id: ExecutableId, aliases: readonly ExecutableId[]): Chang
     .map((alias) => ({
       id: alias,
       next: (current) => {
-        if (current instanceof StoredRecord) return null;
+        if (current instanceof StoredRecord || current instanceof Tombstone) return null;
         const next = current === null ? new Alias([id]) : current.with(id);
         return next === current ? null : { entry: next, event: 'record' };
       },
@@ -275,6 +303,7 @@ function throughAlias(alias: Alias, target: Entry | null | StoreUnavailable): Lo
 
 function outcomeOf(entry: Entry | null | StoreUnavailable): LookupOutcome {
   if (entry instanceof StoreUnavailable) return 'unavailable';
+  if (entry instanceof Tombstone) return 'erased';
   return entry instanceof StoredRecord ? entry : 'not_found';
 }
 
@@ -285,17 +314,23 @@ function resultOf(
   second: ReadonlyMap<ExecutableId, Changed | StoreUnavailable>,
 ): ReportResult {
   if (filed instanceof StoreUnavailable) return failed(filed);
+  if (filed.after instanceof Tombstone) return erasedResult(id);
   const record = (filed.after as StoredRecord).record;
   const aliases = aliasesOf(item).map((alias) => second.get(alias));
   const outage = aliases.find((outcome) => outcome instanceof StoreUnavailable);
   if (outage !== undefined) return failed(outage);
   if (!record.ambiguous) return { status: statusOf(filed), id, generation: record.generation };
   const own = second.get(item.ids.htlhash) as Changed;
+  if (own.after instanceof Tombstone) return erasedResult(item.ids.htlhash);
   return {
     status: statusOf(own),
     id: item.ids.htlhash,
     generation: (own.after as StoredRecord).record.generation,
   };
+}
+
+function erasedResult(id: ExecutableId): ReportResult {
+  return { status: 'error', id, error: { code: 'erased', message: `${id} was erased` } };
 }
 
 function statusOf({ before, after }: Changed): 'created' | 'merged' | 'unchanged' {

@@ -95,7 +95,7 @@ export class Frames {
 
   async #at({ id: asked, addresses }: FramesRequest, outcome: LookupOutcome): Promise<FramesOutcome> {
     if (!(outcome instanceof StoredRecord)) {
-      const status = outcome === 'not_found' ? FRAME_STATUS.unknownExecutable : FRAME_STATUS.unavailable;
+      const status = outcome === 'unavailable' ? FRAME_STATUS.unavailable : FRAME_STATUS.unknownExecutable;
       return { canonical: '', generation: 0, at: addresses.map(() => nothing(status)) };
     }
     const { record } = outcome;
@@ -157,7 +157,7 @@ export class Frames {
     if (!(outcome instanceof StoredRecord)) {
       const error = {
         code: outcome,
-        message: outcome === 'not_found' ? 'no such executable' : 'the store is away',
+        message: absentTexts[outcome],
       };
       return frames.map(() => ({ status: 'error', error }));
     }
@@ -232,6 +232,12 @@ export class Frames {
     return flipped instanceof StoreUnavailable ? flipped : undefined;
   }
 }
+
+const absentTexts = {
+  not_found: 'no such executable',
+  erased: 'it was erased',
+  unavailable: 'the store is away',
+} as const;
 
 // Without a symbol table nothing is known to be absent: an agent may report the frame any moment.
 function missStatusOf({ symbols, ambiguous }: ExecutableRecord): FrameStatus {

@@ -9,11 +9,12 @@
 // A cache here holds facts, bounded in bytes, without any lifetime: an entry leaves because there is no room, because an
 // event said that it changed, or because the epoch did. Negative answers are not cached in this tier at all.
 import { type Clock, Epoch, type Store, StoreUnavailable, TieredCache } from '@symkeep/cache';
-import { type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
+import { type EventKind, type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
 import type { DecodedPage, SymbolTable } from '@symkeep/symbols';
 import { Sources } from '../sources/sources.ts';
 import { Demand } from './demand.ts';
 import { type Entry, readEntry } from './entry.ts';
+import { Erasure } from './erasure.ts';
 import { EventFeed } from './events.ts';
 import { Executables } from './executables.ts';
 import { FrameWindow } from './frame-window.ts';
@@ -62,6 +63,7 @@ export interface Catalog {
   readonly tables: Tables;
   readonly sources: Sources;
   readonly demand: Demand;
+  readonly erasure: Erasure;
   readonly events: EventFeed;
   readonly epoch: Epoch;
   /** Looks at the store for the first time; it may be away. */
@@ -86,17 +88,20 @@ export function createCatalog({
   const records = new Records(store, entries);
   const executables = new Executables(store, records, entries);
   const tables = new Tables(store, records, headers, pages);
+  const all = () => {
+    entries.dropAll();
+    windows.dropAll();
+    headers.dropAll();
+    pages.dropAll();
+  };
   const caches = {
-    one: (id: ExecutableId) => entries.invalidate(id),
-    all: () => {
-      entries.dropAll();
-      windows.dropAll();
-      headers.dropAll();
-      pages.dropAll();
-    },
+    // What was erased may be in any of them, under keys that are not at hand; it happens rarely.
+    one: (id: ExecutableId, kind: EventKind) => (kind === 'erased' ? all() : entries.invalidate(id)),
+    all,
   };
   epoch.onChange(caches.all);
   const events = new EventFeed(store, epoch, clock, caches);
+  const sources = new Sources(store);
   const demand = new Demand(store, clock, async (ids) => {
     const sample = epoch.sample();
     if (!(sample instanceof StoreUnavailable)) await executables.markWanted(ids, sample);
@@ -106,8 +111,9 @@ export function createCatalog({
     executables,
     frames: new Frames(store, executables, records, windows, tables),
     tables,
-    sources: new Sources(store),
+    sources,
     demand,
+    erasure: new Erasure(store, executables, sources, demand),
     events,
     epoch,
     start: async () => {

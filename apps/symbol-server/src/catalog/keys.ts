@@ -29,7 +29,7 @@ export function recordAt(id: ExecutableId): StoreKey {
 
 /** The agents' frames of one window of addresses. */
 export function framesAt(id: ExecutableId, window: Address): StoreKey {
-  return { shard: shardOf(id), key: `f:${id}`, field: window.toString(16) };
+  return { ...allFramesAt(id), field: window.toString(16) };
 }
 
 /** The set of sources that an executable's symbol table is made from. */
@@ -37,13 +37,23 @@ export function sourcesAt(id: ExecutableId): StoreKey {
   return { shard: shardOf(id), key: `s:${id}` };
 }
 
+/** All agents' frames of an executable. */
+export function allFramesAt(id: ExecutableId): StoreKey {
+  return { shard: shardOf(id), key: `f:${id}` };
+}
+
+/** A symbol table, whole. */
+export function tableAt(id: ExecutableId, digest: string): StoreKey {
+  return { shard: shardOf(id), key: `t:${id}:${digest}` };
+}
+
 /** The header of a symbol table; all of a table is in one key, so that it goes in one step. */
 export function tableHeaderAt(id: ExecutableId, digest: string): StoreKey {
-  return { shard: shardOf(id), key: `t:${id}:${digest}`, field: 'h' };
+  return { ...tableAt(id, digest), field: 'h' };
 }
 
 export function tablePageAt(id: ExecutableId, digest: string, page: number): StoreKey {
-  return { shard: shardOf(id), key: `t:${id}:${digest}`, field: String(page) };
+  return { ...tableAt(id, digest), field: String(page) };
 }
 
 export function windowOf(address: Address): Address {

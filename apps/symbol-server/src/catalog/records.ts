@@ -3,7 +3,7 @@
 // So there is one merge rule, and a cached entry that is stale costs a round, never a lost write.
 import { type EpochSample, type Store, StoreUnavailable, type Swap, type TieredCache } from '@symkeep/cache';
 import { type EventKind, type ExecutableId, encode } from '@symkeep/protocol';
-import { Alias, type Entry, readEntry } from './entry.ts';
+import { Alias, type Entry, readEntry, Tombstone } from './entry.ts';
 import { recordAt } from './keys.ts';
 import { memberOf } from './search.ts';
 import { StoredRecord } from './stored-record.ts';
@@ -113,5 +113,6 @@ function indexChange(current: Entry | null, entry: Entry): Swap['index'] | undef
 }
 
 function generationOf(entry: Entry): number {
+  if (entry instanceof Tombstone) return entry.at;
   return entry instanceof Alias ? 0 : entry.record.generation;
 }

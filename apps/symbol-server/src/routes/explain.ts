@@ -34,6 +34,10 @@ export const explainExecutable = defineOperation({
     if (outcome === 'not_found') {
       return { value: { steps: [{ at: now, kind: 'never_reported', text: neverReported(id) }] } };
     }
+    if (outcome === 'erased') {
+      const text = `${id} was erased by an admin; what agents report of it is refused`;
+      return { value: { steps: [{ at: now, kind: 'erased', text }] } };
+    }
     const record = foundOr(outcome, id);
     const steps = recordSteps(record, now);
     if (address !== undefined) {

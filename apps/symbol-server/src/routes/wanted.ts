@@ -13,7 +13,9 @@ export const getWanted = defineOperation({
     const records = await catalog.executables.lookup(wanted.map(({ id }) => id));
     const isMet = wanted.map((_, index) => {
       const outcome = records[index];
-      return outcome instanceof StoredRecord && outcome.record.symbols.state === 'ready';
+      return outcome instanceof StoredRecord
+        ? outcome.record.symbols.state === 'ready'
+        : outcome === 'erased';
     });
     const met = wanted.filter((_, index) => isMet[index]).map(({ id }) => id);
     // Asked for under another ID than the table was made for, or while it was being made.
