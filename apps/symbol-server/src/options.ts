@@ -1,6 +1,7 @@
 // The options of the commands, each defined once: flag, environment variable, key in a YAML file, check and help.
 import { byteSize, flag, listenAddress, option } from '@symkeep/options';
 import { z } from 'zod';
+import { parseS3Place } from './blobs/open-blobs.ts';
 
 export const json = option(flag.default(false), {
   describe: 'print JSON',
@@ -30,6 +31,25 @@ export const data = option(z.string().default('.symkeep'), {
   env: 'SYMKEEP_DATA',
   placeholder: '<dir>',
 });
+
+export const blobs = option(
+  z
+    .string()
+    .transform((text, context) => {
+      if (!text.includes('://')) return text;
+      const place = parseS3Place(text);
+      if (place === undefined)
+        context.addIssue('is neither a directory nor s3://bucket/prefix?endpoint=<url>&region=<name>');
+      return place ?? z.NEVER;
+    })
+    .optional(),
+  {
+    describe:
+      'where files are kept: a directory, or s3://bucket/prefix?endpoint=…&region=…; by default blobs in the data directory',
+    env: 'SYMKEEP_BLOBS',
+    placeholder: '<place>',
+  },
+);
 
 export const redisUrl = option(z.string().default('redis://127.0.0.1:6379'), {
   describe: 'Redis, Sentinel or Cluster: redis://127.0.0.1:6379 if not given',
@@ -115,6 +135,8 @@ export const agentListen = option(listenAddress.default({ host: '127.0.0.1', por
 /** What a server needs, whichever command runs it. */
 export const serverOptions = {
   listen,
+  data,
+  blobs,
   namespace,
   tokensFile,
   hosts,
@@ -125,6 +147,19 @@ export const serverOptions = {
 
 /** Variables that some command reads; a command refuses none of the others'. */
 export const variables: readonly string[] = [
-  ...[json, listen, server, token, data, redisUrl, namespace, tokensFile, hosts, cacheBytes, allowEviction],
+  ...[
+    json,
+    listen,
+    server,
+    token,
+    data,
+    blobs,
+    redisUrl,
+    namespace,
+    tokensFile,
+    hosts,
+    cacheBytes,
+    allowEviction,
+  ],
   ...[processes, logLevel, agentListen],
 ].map((one) => one.env);

@@ -1,7 +1,9 @@
 // Where files are kept: debug files, symbol tables, the journal. A directory or an S3 bucket, one contract. A blob is
 // there whole or not at all, and never changes: its key names its content or its place in a journal.
+//
+// What goes wrong is thrown as `unavailable` with a reason: `disk_full`, or `blobs` for a place that cannot be reached.
 import type { Readable } from 'node:stream';
-import type { ExecutableId } from '@symkeep/protocol';
+import { type ExecutableId, SymkeepError } from '@symkeep/protocol';
 
 export interface BlobInfo {
   readonly key: string;
@@ -21,7 +23,7 @@ export interface BlobStore {
   readonly place: string;
   /**
    * Keeps the bytes of a local file under a key and returns once they are durable. The file is consumed: moved where that
-   * is possible, else copied and removed. Writing what is there already changes nothing.
+   * is possible, else copied and removed. Writing what is there already renews `writtenAt` and nothing else.
    */
   keepFile(key: string, path: string): Promise<void>;
   keepBytes(key: string, bytes: Uint8Array): Promise<void>;
@@ -41,6 +43,23 @@ export interface BlobStore {
   stagingPath(): Promise<string>;
   /** Removes what crashes left in staging, older than `olderThanMs`. Returns how many. */
   sweep(olderThanMs: number): Promise<number>;
+}
+
+/** A key in two parts or more, of which none can leave the place or hide in it. Throws on any other. */
+export function checkedKey(key: string): string {
+  if (!/^[a-z0-9][a-z0-9._-]*(\/[a-z0-9][a-z0-9._-]*)+$/.test(key))
+    throw new Error(`${JSON.stringify(key.slice(0, 80))} is no key of a blob`);
+  return key;
+}
+
+/** The funnel from what a file system or a bucket throws. */
+export function blobTrouble(place: string, thrown: unknown): SymkeepError {
+  if (thrown instanceof SymkeepError) return thrown;
+  const { code, message } = thrown as NodeJS.ErrnoException;
+  const full = code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG';
+  const text = full ? `no room is left in ${place}` : `${place} cannot be used now: ${message}`;
+  const details = { reason: full ? 'disk_full' : 'blobs' };
+  return new SymkeepError('unavailable', text, { cause: thrown, details, retryAfterSeconds: full ? 60 : 5 });
 }
 
 /**
