@@ -79,7 +79,7 @@ const { values: options, positionals: files } = parseArgs({
 });
 
 async function verify(file: string): Promise<boolean> {
-  const opened = openElfFile(file);
+  const opened = openElfFile({ executable: file, search: true });
   const lookup = lookupIn(opened);
   const usesAlternate = opened.companions.alternate !== undefined;
   const text = opened.image.sections.find(({ name }) => name === '.text');

@@ -1,8 +1,10 @@
-// Opens an ELF file together with the files that belong to it, as they lie on this host: its separate debug file, the
-// file that dwz moved shared entries to, split DWARF. Found by build ID first, since a name proves nothing.
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+// Opens an ELF file together with the files that belong to it: its separate debug file, the file that dwz moved shared
+// entries to, split DWARF. They are given, or looked for as they lie on this host, by build ID first, since a name proves
+// nothing.
+import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import {
+  type AltLink,
   altLinkOf,
   type ByteSource,
   combineImages,
@@ -19,6 +21,21 @@ import type { CompanionImages, SplitUnitName } from '@symkeep/symbols';
 /** Where distributions install debug files. */
 const debugDirectory = '/usr/lib/debug';
 
+/** What to open. */
+export interface ElfFiles {
+  /** The executable; its debug file will do where that is all there is. */
+  readonly executable: string;
+  /** Its separate debug file; that it belongs there is for who gives it to know. */
+  readonly debug?: string | undefined;
+  /** The file that `.gnu_debugaltlink` names; used if it has that build ID. */
+  readonly alternate?: string | undefined;
+  /**
+   * Look beside the file, and where distributions install debug files, for what is not given. Never for files of
+   * strangers: they name what is looked for.
+   */
+  readonly search: boolean;
+}
+
 export interface OpenedElf {
   /** The executable, with the sections of its debug file if that is a separate one. */
   readonly image: ElfImage;
@@ -27,23 +44,41 @@ export interface OpenedElf {
   readonly debugFile: string | undefined;
   /** Files that were opened, the one asked for first. */
   readonly files: readonly string[];
+  /** GNU build ID of the file that `.gnu_debugaltlink` names, if that was not there. */
+  readonly missingAlternate: string | undefined;
   close(): void;
 }
 
-/** Throws `ElfError` when `path` is no ELF file, and what the file system throws. Companions that do not fit are left out. */
-export function openElfFile(path: string): OpenedElf {
+/** Throws `ElfError` when the executable is none, and what the file system throws. Companions that do not fit are left out. */
+export function openElfFile(asked: ElfFiles): OpenedElf {
   const files = new Files();
-  const own = files.open(path);
-  const debug = debugFileOf(files, path, own);
+  try {
+    return openWith(files, asked);
+  } catch (error) {
+    files.close();
+    throw error;
+  }
+}
+
+function openWith(files: Files, { executable, debug: given, alternate, search }: ElfFiles): OpenedElf {
+  const own = files.open(executable);
+  const found = search ? debugFileOf(files, executable, own) : undefined;
+  const debug = given === undefined ? found : files.open(given);
   const image = debug === undefined ? own.image : combineImages(own.image, debug.image);
-  const alternate = alternateOf(files, image);
+  const link = altLinkOf(image);
+  const alternateImage = link && alternateOf(files, link, { alternate, search });
   const split = (unit: SplitUnitName) => splitUnit(files, files.paths.slice(0, 2), unit);
-  const packed = files.paths.map((file) => `${file}.dwp`).find((file) => existsSync(file));
+  const packed = files.paths.map((file) => `${file}.dwp`).find((file) => search && existsSync(file));
   return {
     image,
-    companions: { alternate, split, package: packed === undefined ? undefined : files.open(packed).image },
+    companions: {
+      alternate: alternateImage,
+      ...(search ? { split } : {}),
+      package: packed === undefined ? undefined : files.open(packed).image,
+    },
     debugFile: debug?.path,
     files: files.paths,
+    missingAlternate: alternateImage === undefined ? link?.buildId : undefined,
     close: () => files.close(),
   };
 }
@@ -59,10 +94,13 @@ class Files {
   readonly #descriptors: number[] = [];
 
   open(path: string): OpenFile {
-    const descriptor = openSync(path, 'r');
+    // A pipe or a device could be waited for without end.
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     this.#descriptors.push(descriptor);
+    const stat = fstatSync(descriptor);
+    if (!stat.isFile()) throw new ElfError('not_elf', path, 'is not a regular file');
     this.paths.push(path);
-    const source = fileSource(fstatSync(descriptor).size, (buffer, offset) => {
+    const source = fileSource(stat.size, (buffer, offset) => {
       return readSync(descriptor, buffer, 0, buffer.length, offset);
     });
     return { path, source, image: openElf(source) };
@@ -114,11 +152,17 @@ function buildIdPath(gnu: string): string {
   return join(debugDirectory, '.build-id', gnu.slice(0, 2), `${gnu.slice(2)}.debug`);
 }
 
-function alternateOf(files: Files, image: ElfImage): ElfImage | undefined {
-  const link = altLinkOf(image);
-  if (link === undefined) return undefined;
+function alternateOf(
+  files: Files,
+  link: AltLink,
+  { alternate, search }: Pick<ElfFiles, 'alternate' | 'search'>,
+): ElfImage | undefined {
   const nearby = files.paths.map((path) => resolve(dirname(path), link.path));
-  const paths = [...nearby, buildIdPath(link.buildId), join(debugDirectory, '.dwz', basename(link.path))];
+  const installed = [buildIdPath(link.buildId), join(debugDirectory, '.dwz', basename(link.path))];
+  const paths = [
+    ...(alternate === undefined ? [] : [alternate]),
+    ...(search ? [...nearby, ...installed] : []),
+  ];
   return files.find(paths, ({ source }) => identify(source).gnu === link.buildId)?.image;
 }
 

@@ -57,7 +57,22 @@ export function checkInflation({ format, size }: Compression, streamBytes: numbe
   }
 }
 
-/** Inflates the stream behind the header to exactly the size it claims. Throws `malformed` or `limit`. */
+const noMemoryCodes: readonly unknown[] = [
+  ...['ERR_MEMORY_ALLOCATION_FAILED', 'ERR_WORKER_OUT_OF_MEMORY', 'ENOMEM'],
+  ...['Z_MEM_ERROR', 'ZSTD_error_memory_allocation'],
+];
+
+/** Whether an error says that there was no memory, which says nothing of the file: in the ways that Node, V8 and zlib do. */
+export function isOutOfMemory(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  if (noMemoryCodes.includes(code)) return true;
+  return error instanceof RangeError && error.message.includes('allocation failed');
+}
+
+/**
+ * Inflates the stream behind the header to exactly the size it claims. Throws `malformed` or `limit`; what Node throws when
+ * there is no memory for it passes through.
+ */
 export function inflate(section: Uint8Array, compression: Compression, what: string): Uint8Array {
   const { format, headerBytes, size } = compression;
   const stream = section.subarray(headerBytes);
@@ -75,6 +90,7 @@ export function inflate(section: Uint8Array, compression: Compression, what: str
             params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax },
           });
   } catch (error) {
+    if (isOutOfMemory(error)) throw error;
     throw new ElfError(
       'malformed',
       what,

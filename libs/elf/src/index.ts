@@ -2,7 +2,7 @@
 export { type FileOffset, fileOffset, type VirtualAddress, virtualAddress } from './address-space.ts';
 export { debugIdOf, gnuIdsOfGoId, type RejectedId, type RejectionReason } from './build-ids.ts';
 export { type ByteSource, bytesSource, fileSource } from './byte-source.ts';
-export { freeInflationBytesMax, zlibRatioMax, zstdRatioMax } from './compression.ts';
+export { freeInflationBytesMax, isOutOfMemory, zlibRatioMax, zstdRatioMax } from './compression.ts';
 export {
   type AltLink,
   altLinkOf,

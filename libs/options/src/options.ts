@@ -11,6 +11,8 @@ export interface Option<T> {
   readonly env: string;
   /** Placeholder of the flag's value in the help, as `<host:port>`; none for a boolean flag. */
   readonly placeholder?: string;
+  /** One letter, for a flag that people type often. */
+  readonly short?: string;
 }
 
 export type Options = Readonly<Record<string, Option<unknown>>>;

@@ -68,9 +68,9 @@ function subcommand(
 ): Command {
   const command = program.command(args === undefined ? name : `${name} ${args}`).description(describe);
   if (args === undefined) command.allowExcessArguments(false);
-  for (const [key, { describe, placeholder, env }] of Object.entries(options)) {
-    const flags = placeholder === undefined ? flagOf(key) : `${flagOf(key)} ${placeholder}`;
-    command.option(flags, `${describe} (${env})`);
+  for (const [key, { describe, placeholder, short, env }] of Object.entries(options)) {
+    const flag = short === undefined ? flagOf(key) : `-${short}, ${flagOf(key)}`;
+    command.option(placeholder === undefined ? flag : `${flag} ${placeholder}`, `${describe} (${env})`);
   }
   command.option('--config <file>', 'YAML file with any of these options (SYMKEEP_CONFIG)');
   if (more !== undefined) command.addHelpText('after', `\n${more}`);

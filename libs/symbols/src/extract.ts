@@ -1,8 +1,9 @@
 // Everything that an ELF image says of its functions: all sources, merged.
 import { ElfError, type ElfImage } from '@symkeep/elf';
-import { extractDwarf } from './dwarf/extract.ts';
+import { type DwarfExtraction, type DwarfOptions, extractDwarf } from './dwarf/extract.ts';
 import type { DwarfStats } from './dwarf/extraction.ts';
 import { type CompanionImages, debugSectionsOf } from './dwarf/sections.ts';
+import { extractDwarfThreaded } from './dwarf/threads.ts';
 import { extractGopclntab } from './gopclntab.ts';
 import { mergeRanges } from './merge.ts';
 import type { RangeTable, Source, SymbolRanges } from './ranges.ts';
@@ -36,39 +37,61 @@ export interface Extracted {
  */
 export function extract(image: ElfImage, options: ExtractOptions = {}): Extracted {
   const damage: SourceDamage[] = [];
-  const tables: RangeTable[] = [];
-  let stats: DwarfStats | undefined;
+  const dwarf = attempt(damage, 'dwarf', () =>
+    extractDwarf(debugSectionsOf(image, options), boundsOf(options)),
+  );
+  return merged(image, options, dwarf, damage);
+}
+
+/** As `extract`, with the units of a big file read by several threads. */
+export async function extractThreaded(
+  image: ElfImage,
+  { threads, ...options }: ExtractOptions & { readonly threads: number },
+): Promise<Extracted> {
+  if (threads <= 1) return extract(image, options);
+  const damage: SourceDamage[] = [];
+  let dwarf: DwarfExtraction | undefined;
+  try {
+    dwarf = await extractDwarfThreaded(debugSectionsOf(image, options), { threads, ...boundsOf(options) });
+  } catch (error) {
+    damage.push(damageOf('dwarf', error));
+  }
+  return merged(image, options, dwarf, damage);
+}
+
+function boundsOf({ bytesMax }: ExtractOptions): DwarfOptions {
+  return bytesMax === undefined ? {} : { bytesMax };
+}
+
+function merged(
+  image: ElfImage,
+  { mini }: ExtractOptions,
+  dwarf: DwarfExtraction | undefined,
+  damage: SourceDamage[],
+): Extracted {
+  const tables: RangeTable[] = dwarf === undefined ? [] : [dwarf.table];
   const add = (source: Source, read: () => RangeTable | undefined) => {
     const table = attempt(damage, source, read);
     if (table !== undefined) tables.push(table);
   };
-  add('dwarf', () => {
-    const { bytesMax } = options;
-    const extraction = extractDwarf(
-      debugSectionsOf(image, options),
-      bytesMax === undefined ? {} : { bytesMax },
-    );
-    stats = extraction.stats;
-    return extraction.table;
-  });
   add('gopclntab', () => extractGopclntab(image));
   add('symtab', () => extractSymbols(image, 'symtab'));
-  const { mini } = options;
   if (mini !== undefined) add('symtab', () => extractSymbols(mini, 'symtab', image.base));
   add('dynsym', () => extractSymbols(image, 'dynsym'));
-  return { ranges: mergeRanges(tables), dwarf: stats, damage };
+  return { ranges: mergeRanges(tables), dwarf: dwarf?.stats, damage };
 }
 
-function attempt(
-  damage: SourceDamage[],
-  source: Source,
-  read: () => RangeTable | undefined,
-): RangeTable | undefined {
+function attempt<T>(damage: SourceDamage[], source: Source, read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (!(error instanceof ElfError || error instanceof SymbolsError)) throw error;
-    damage.push({ source, error });
+    damage.push(damageOf(source, error));
     return undefined;
   }
+}
+
+/** Throws what is no fault of the image. */
+function damageOf(source: Source, error: unknown): SourceDamage {
+  if (!(error instanceof ElfError || error instanceof SymbolsError)) throw error;
+  return { source, error };
 }

@@ -5,7 +5,13 @@ export { extractDwarf } from './dwarf/extract.ts';
 export type { DwarfStats } from './dwarf/extraction.ts';
 export { type CompanionImages, debugSectionsOf } from './dwarf/sections.ts';
 export { extractDwarfThreaded, type ThreadOptions } from './dwarf/threads.ts';
-export { type Extracted, type ExtractOptions, extract, type SourceDamage } from './extract.ts';
+export {
+  type Extracted,
+  type ExtractOptions,
+  extract,
+  extractThreaded,
+  type SourceDamage,
+} from './extract.ts';
 export { extractGopclntab } from './gopclntab.ts';
 export { mergeRanges } from './merge.ts';
 export { none, type RangeTable, type Source, type SymbolRanges } from './ranges.ts';

@@ -43,7 +43,7 @@ export const symbolize = defineCommand({
 
 /** All pages are decoded at most once; the whole of a large table fits the memory its extraction took. */
 function lookupIn(path: string): (address: bigint) => FoundFrames {
-  const opened = openElfFile(path);
+  const opened = openElfFile({ executable: path, search: true });
   try {
     const { header, pages } = writeSymbolTable(extract(opened.image, opened.companions).ranges);
     const table = openSymbolTable(header);

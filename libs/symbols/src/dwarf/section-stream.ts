@@ -3,7 +3,7 @@
 import { Readable } from 'node:stream';
 import { constants, createInflate, createZstdDecompress } from 'node:zlib';
 import type { ElfSection } from '@symkeep/elf';
-import { sectionFlags } from '@symkeep/elf';
+import { isOutOfMemory, sectionFlags } from '@symkeep/elf';
 import { SymbolsError } from '../symbols-error.ts';
 import type { SectionStream } from './debug-sections.ts';
 
@@ -40,6 +40,7 @@ async function* pieces(section: ElfSection, size: number): AsyncGenerator<Uint8A
       yield piece;
     }
   } catch (error) {
+    if (isOutOfMemory(error)) throw error;
     throw new SymbolsError('malformed', section.name, 'its compressed stream is broken', error);
   }
   if (given !== size) {

@@ -1,0 +1,4 @@
+// A child that never answers, and hears nothing any more.
+process.on('message', () => {
+  for (;;);
+});
