@@ -19,6 +19,8 @@ const executables = Array.from({ length: 150 }, (_, n) => ({
   size: n,
 }));
 const report = JSON.stringify({ agent: { host: 'h', version: '1' }, executables });
+/** Of the commands that are run: not the one of who runs the tests. */
+let dataDirectory = '';
 
 describe.skipIf(!redisAvailable)('serve', () => {
   let redis: TestRedis;
@@ -26,6 +28,7 @@ describe.skipIf(!redisAvailable)('serve', () => {
 
   beforeAll(async () => {
     redis = await TestRedis.start();
+    dataDirectory = redis.directory;
     url = `redis+unix://${redis.socket}`;
   });
   afterAll(() => redis.remove());
@@ -180,6 +183,58 @@ describe.skipIf(!redisAvailable)('serve', () => {
     expect(await ended).toBe(0);
   });
 
+  it('goes on reading when Redis is full, and says so to who writes', async () => {
+    const full = await TestRedis.start();
+    const server = await ServerProcess.start(`redis+unix://${full.socket}`);
+    try {
+      await exchange(server.port, request('POST', '/v1/executables', {}, report));
+      await full.cli('CONFIG', 'SET', 'maxmemory', '1');
+      const written = { ...executables[1], name: '/opt/new-name.so' };
+      const body = JSON.stringify({ agent: { host: 'h', version: '1' }, executables: [written] });
+      const refused = await exchange(server.port, request('POST', '/v1/executables', {}, body));
+      expect([refused.status, refused.code]).toEqual([503, 'unavailable']);
+      expect(JSON.parse(refused.body.toString()).error.details).toEqual({ reason: 'store_full' });
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+      for (const n of [1, 149]) {
+        const read = await exchange(server.port, request('GET', `/v1/executables/${gnu(n)}`));
+        expect(read.status).toBe(200);
+      }
+      await full.cli('CONFIG', 'SET', 'maxmemory', '0');
+      expect((await exchange(server.port, request('POST', '/v1/executables', {}, body))).status).toBe(200);
+    } finally {
+      await server.stop();
+      await full.remove();
+    }
+  });
+
+  it('shows on its page and in its metrics how Redis is set', async () => {
+    const server = await ServerProcess.start(url);
+    const page = await exchange(server.port, request('GET', '/'));
+    expect(page.body.toString()).toContain('Redis has AOF off');
+    const metrics = await exchange(server.port, request('GET', '/metrics'));
+    expect(metrics.body.toString()).toContain('symkeep_store_fault{fault="append_only_off"} 1');
+    expect(metrics.body.toString()).toContain('symkeep_store_fault{fault="evicts"} 0');
+    await server.stop();
+  });
+
+  it('is examined by the doctor, who says what to do', async () => {
+    const server = await ServerProcess.start(url);
+    const examine = (args: readonly string[]) => run(['doctor', '--json', '--redis-url', url, ...args]);
+    const well = await examine(['--server', server.url]);
+    expect(well.exitCode).toBe(0);
+    expect(findings(well.stdout)).toMatchObject({
+      ...{ node: 'ok', disk: expect.stringMatching(/ok|warn/), clock: 'ok', formats: 'ok' },
+      ...{ tokens: 'ok', server: 'ok', redis: 'warn' },
+    });
+    await server.stop();
+    const ill = await examine(['--server', server.url, '--tokens-file', '/nonexistent/tokens']);
+    expect(ill.exitCode).toBe(1);
+    expect(findings(ill.stdout)).toMatchObject({ server: 'fail', tokens: 'fail' });
+    const lost = await run(['doctor', '--redis-url', 'redis+unix:///nonexistent/redis.sock']);
+    expect(lost.exitCode).toBe(1);
+    expect(lost.stdout).toMatch(/^fail {2}redis .*set REDIS_URL$/m);
+  });
+
   it('refuses to start where it must not, with a line and a code', async () => {
     const cases: [string[], number, RegExp][] = [
       [['--listen', '0.0.0.0:0'], 2, /SYMKEEP_TOKENS_FILE/],
@@ -225,12 +280,26 @@ function childrenOf(pid: number): number[] {
   return text === '' ? [] : text.split(' ').map(Number);
 }
 
-async function run(args: readonly string[]): Promise<{ exitCode: number | null; stderr: string }> {
-  const child = spawn(process.execPath, [launcher, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+/** The state of each check; the last one where there are several. */
+function findings(stdout: string): Record<string, string> {
+  const lines = stdout.trim().split('\n');
+  const all = lines.map((line) => JSON.parse(line) as { check: string; state: string });
+  return Object.fromEntries(all.map(({ check, state }) => [check, state]));
+}
+
+async function run(
+  args: readonly string[],
+): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
+  const env = { ...process.env, SYMKEEP_DATA: dataDirectory };
+  const child = spawn(process.execPath, [launcher, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
   let stderr = '';
+  child.stdout.on('data', (text: Buffer) => {
+    stdout += text.toString();
+  });
   child.stderr.on('data', (text: Buffer) => {
     stderr += text.toString();
   });
   await once(child, 'close');
-  return { exitCode: child.exitCode, stderr };
+  return { exitCode: child.exitCode, stdout, stderr };
 }

@@ -1,3 +1,4 @@
+import { itemsMax } from '@symkeep/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type AppUnderTest, bash, bashId, messageOf, reportOf, startApp } from './app-under-test.ts';
 
@@ -115,11 +116,18 @@ describe('a batch', () => {
     expect(reply).toEqual({ results: ['ok', 'changed', 'missing', 'invalid_argument'] });
   });
 
-  it('over its limit is too large as a whole', async () => {
-    const ids = Array.from({ length: 1_001 }, () => unknownId);
-    const reply = await server.post('/v1/executables/lookup', { ids });
-    expect(reply.status).toBe(413);
-    expect(await messageOf(reply)).toMatchObject({ error: { code: 'too_large' } });
+  it.each([
+    ['lookup', (count: number) => ({ ids: Array(count).fill(unknownId) })],
+    ['check', (count: number) => ({ executables: Array(count).fill({ id: unknownId, generation: 1 }) })],
+    ['', (count: number) => reportOf(...Array(count).fill(bash))],
+  ])('of %s is answered at its limit, and too large as a whole over it', async (path, bodyOf) => {
+    const target = `/v1/executables/${path}`.replace(/\/$/, '');
+    const most = await server.post(target, bodyOf(itemsMax));
+    expect(most.status).toBe(200);
+    expect((await messageOf<Results<unknown>>(most)).results).toHaveLength(itemsMax);
+    const over = await server.post(target, bodyOf(itemsMax + 1));
+    expect(over.status).toBe(413);
+    expect(await messageOf(over)).toMatchObject({ error: { code: 'too_large' } });
   });
 });
 

@@ -76,6 +76,8 @@ describe('encodings', () => {
 
 describe('bodies', () => {
   const json = { 'content-type': 'application/json' };
+  const gzipped = { ...json, 'content-encoding': 'gzip' };
+  const padded = (text: string, size: number) => Buffer.from(text.padEnd(size));
   const zeros = Buffer.alloc(decodedBytesMax + 1, 0x20);
   it.each<[string, Uint8Array<ArrayBuffer>, Record<string, string>, number, string]>([
     ['no content type is JSON', Buffer.from(lookup), {}, 200, ''],
@@ -99,6 +101,9 @@ describe('bodies', () => {
     ['no JSON', Buffer.from('{"ids":['), json, 400, 'invalid_argument'],
     ['no UTF-8', Buffer.from('{"ids":["\xff"]}', 'latin1'), json, 400, 'invalid_argument'],
     ['another shape', Buffer.from('{"ids":{}}'), json, 400, 'invalid_argument'],
+    ['as many bytes as may be', padded(lookup, bodyBytesMax), json, 200, ''],
+    ['as many as may be once decoded', gzipSync(padded(lookup, decodedBytesMax)), gzipped, 200, ''],
+    ['one more once decoded', gzipSync(padded(lookup, decodedBytesMax + 1)), gzipped, 413, 'too_large'],
     ['too many bytes', Buffer.alloc(bodyBytesMax + 1, 0x20), json, 413, 'too_large'],
     ['a gzip bomb', gzipSync(zeros), { ...json, 'content-encoding': 'gzip' }, 413, 'too_large'],
     ['a zstd bomb', zstdCompressSync(zeros), { ...json, 'content-encoding': 'zstd' }, 413, 'too_large'],
