@@ -1,0 +1,154 @@
+// Debug files from elsewhere: a list of debuginfod or symkeep servers, asked in order for what is allowed to be asked for.
+// Off unless configured, because asking a public server tells it which builds run here: only executables whose path the
+// operator allows are asked for, as a rule those that a distribution installs.
+import { isIP } from 'node:net';
+import { type Clock, type Store, StoreUnavailable } from '@symkeep/cache';
+import { type ExecutableRecord, kindOf } from '@symkeep/protocol';
+import { guardedLookup, isPublicAddress } from './address-guard.ts';
+import { Upstream, UpstreamFailure, type UpstreamFile } from './upstream.ts';
+import { type Absences, UpstreamAbsences } from './upstream-absences.ts';
+
+export type { UpstreamAbsence } from './upstream-absences.ts';
+export { UpstreamFailure, type UpstreamFile };
+
+/** Where distributions install; what is built in house is elsewhere. */
+export const allowedPathsDefault: readonly string[] = [
+  '/usr/bin/',
+  '/usr/sbin/',
+  '/usr/lib',
+  '/lib',
+  '/bin/',
+  '/sbin/',
+];
+
+export interface UpstreamsConfig {
+  /** Base URLs, asked in this order. */
+  readonly urls: readonly string[];
+  /** Executables seen under a path that begins with one of these may be asked for. */
+  readonly allowedPaths: readonly string[];
+  /** Whether upstreams may be on private and loopback addresses. */
+  readonly allowPrivate: boolean;
+  readonly fileBytesMax: number;
+  /** Requests at once in this process. */
+  readonly requestsMax: number;
+}
+
+export type UpstreamOutcome =
+  | { readonly kind: 'found'; readonly upstream: string; readonly file: UpstreamFile }
+  /** All have answered that they have nothing, now or lately; `retryAt` is when the first is due again. */
+  | { readonly kind: 'absent'; readonly retryAt: number }
+  /** Some could not be asked; what could, had nothing. */
+  | { readonly kind: 'failed'; readonly failures: readonly UpstreamFailure[] }
+  | { readonly kind: 'not_allowed'; readonly why: string };
+
+export class Upstreams {
+  readonly upstreams: readonly Upstream[];
+  readonly absences: UpstreamAbsences;
+  readonly #config: UpstreamsConfig;
+  readonly #store: Store;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  /** Throws an Error in words for the operator if an upstream cannot be one. `random` is uniform in [0, 1). */
+  constructor(config: UpstreamsConfig, deps: { store: Store; clock: Clock; random: () => number }) {
+    this.#config = config;
+    this.#store = deps.store;
+    this.absences = new UpstreamAbsences(deps.store, deps.random);
+    const lookup = config.allowPrivate ? undefined : guardedLookup();
+    const { fileBytesMax } = config;
+    this.upstreams = config.urls.map((url) => {
+      assertUpstream(url, config.allowPrivate);
+      return new Upstream(url, { clock: deps.clock, fileBytesMax, lookup });
+    });
+  }
+
+  /** Why an executable must not be asked for; undefined: it may. */
+  refusal({
+    id,
+    names,
+    ambiguous,
+  }: Pick<ExecutableRecord, 'id' | 'names' | 'ambiguous'>): string | undefined {
+    if (kindOf(id) !== 'gnu') return 'upstreams know GNU build IDs only';
+    if (ambiguous) return 'two different files carry this ID';
+    const isAllowed = names.some((name) => this.#config.allowedPaths.some((path) => name.startsWith(path)));
+    return isAllowed ? undefined : 'none of its paths is among those that may be asked for';
+  }
+
+  /** When an upstream is due to be asked, Unix milliseconds by the store's clock: 0 if one never was. */
+  dueAt(absences: Absences): number {
+    return Math.min(...this.upstreams.map(({ url }) => absences[url]?.retryAt ?? 0));
+  }
+
+  /**
+   * Asks the upstreams that are due, in order, until one has the file; its body must be read or destroyed. Throws
+   * `StoreUnavailable`: without the shared absences nobody is asked.
+   */
+  async find(record: ExecutableRecord, signal: AbortSignal): Promise<UpstreamOutcome> {
+    const why = this.refusal(record);
+    if (why !== undefined) return { kind: 'not_allowed', why };
+    const [[known], now] = await Promise.all([this.absences.of([record.id]), this.#store.now()]);
+    if (known instanceof StoreUnavailable) throw known;
+    if (now instanceof StoreUnavailable) throw now;
+    const due = this.upstreams.filter(({ url }) => (known![url]?.retryAt ?? 0) <= now);
+    const failures: UpstreamFailure[] = [];
+    for (const upstream of due) {
+      const file = await this.#ask(upstream, record.id.slice('gnu:'.length), signal);
+      if (file instanceof UpstreamFailure) failures.push(file);
+      else if (file !== null) return { kind: 'found', upstream: upstream.url, file };
+      else {
+        const outage = await this.absences.note(record.id, upstream.url);
+        if (outage !== undefined) throw outage;
+      }
+    }
+    if (failures.length > 0) return { kind: 'failed', failures };
+    const [absences] = await this.absences.of([record.id]);
+    if (absences instanceof StoreUnavailable) throw absences;
+    return { kind: 'absent', retryAt: this.dueAt(absences!) };
+  }
+
+  async #ask(
+    upstream: Upstream,
+    buildId: string,
+    signal: AbortSignal,
+  ): Promise<UpstreamFile | null | UpstreamFailure> {
+    await this.#turn();
+    try {
+      const file = await upstream.open(buildId, signal);
+      // A file holds its turn until it is read: that is what loads the upstream.
+      if (file === null) this.#leave();
+      else file.body.once('close', () => this.#leave());
+      return file;
+    } catch (error) {
+      this.#leave();
+      if (error instanceof UpstreamFailure) return error;
+      throw error;
+    }
+  }
+
+  #turn(): Promise<void> {
+    if (this.#running < this.#config.requestsMax) {
+      this.#running++;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#running--;
+    else next();
+  }
+}
+
+function assertUpstream(text: string, allowPrivate: boolean): void {
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw new Error(`upstream ${text}: not an http:// URL`);
+  if (url.username !== '' || url.password !== '')
+    throw new Error(`upstream ${url.host}: a URL without credentials`);
+  // Names are checked when they are resolved; addresses are not resolved.
+  const address = url.hostname.replace(/^\[|\]$/g, '');
+  if (!allowPrivate && isIP(address) !== 0 && !isPublicAddress(address)) {
+    throw new Error(`upstream ${text}: not a public address; --upstream-private allows it`);
+  }
+}
