@@ -1,4 +1,5 @@
 // Real HTTP servers on loopback as upstreams, the store in memory, a clock that moves by hand.
+import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -162,10 +163,14 @@ describe('upstreams', () => {
     const { url } = await serve((_, reply) => reply.writeHead(200).write('some'));
     const outcome = await find(upstreamsOf([url]));
     if (outcome.kind !== 'found') throw new Error(outcome.kind);
-    const read = buffer(outcome.file.body);
-    await new Promise<void>((resolve) => outcome.file.body.once('data', () => resolve()));
+    const came = once(outcome.file.body, 'data');
+    const read = expect(buffer(outcome.file.body)).rejects.toMatchObject({
+      name: 'UpstreamFailure',
+      reason: 'timeout',
+    });
+    await came;
     await clock.advance(60_000);
-    await expect(read).rejects.toMatchObject({ name: 'UpstreamFailure', reason: 'timeout' });
+    await read;
     expect(clock.pendingTimers).toBe(0);
   });
 
