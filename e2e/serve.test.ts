@@ -240,7 +240,7 @@ describe.skipIf(!redisAvailable)('serve', () => {
       [['--listen', '0.0.0.0:0'], 2, /SYMKEEP_TOKENS_FILE/],
       [['--listen', 'nowhere'], 2, /host:port/],
       [['--processes', 'many', '--cache-bytes', 'much'], 2, /size[\s\S]*number/],
-      [['--redis-url', 'http://127.0.0.1'], 1, /REDIS_URL/],
+      [['--redis-url', 'http://127.0.0.1'], 2, /--redis-url: is not a Redis URL/],
       [['--tokens-file', '/nonexistent/tokens'], 1, /tokens file/],
       [['--no-such-option'], 2, /unknown option/],
     ];

@@ -33,6 +33,7 @@ function buildIdOf(path: string): string | undefined {
 interface Up {
   readonly child: ChildProcess;
   readonly url: string;
+  readonly agentUrl: string;
   readonly executables: number;
   readonly examples: { name: string; id: string }[];
 }
@@ -109,6 +110,26 @@ describe.skipIf(!redisAvailable || buildId === undefined)('symkeep up', () => {
     const again = JSON.parse((await symkeep('lookup', buildId!, '--json')).stdout) as ExecutableRecord;
     expect(again).toEqual(record);
     expect(second.executables).toBeGreaterThanOrEqual(first.executables / 2);
+    // Redis started anew, so the agent asks whether it still has everything; it does, and nothing is sent again.
+    const metrics = await agentMetrics(second.agentUrl);
+    expect(metrics.get('symkeep_agent_snapshots_total{outcome="restored"}')).toBe(1);
+    expect(metrics.get('symkeep_agent_reports_total{status="unchanged"}')).toBe(0);
+    expect(metrics.get('symkeep_agent_checks_total{result="missing"}')).toBe(0);
+    expect(metrics.get('symkeep_agent_checks_total{result="ok"}')).toBeGreaterThan(2);
+  });
+
+  it('refuses what it or its agent was told wrongly, in a line', async () => {
+    for (const [name, value, says] of [
+      ['SYMKEEP_AGENT_LISTN', '127.0.0.1:1', /^symkeep: SYMKEEP_AGENT_LISTN: no such option.*\n$/],
+      ['SYMKEEP_AGENT_CYCLE', 'soon', /^symkeep: the agent: SYMKEEP_AGENT_CYCLE: is not a duration .*\n$/m],
+    ] as const) {
+      const right = environment;
+      environment = { ...right, [name]: value };
+      const { code, stderr } = await symkeep('up');
+      environment = right;
+      expect(stderr).toMatch(says);
+      expect(code).toBe(2);
+    }
   });
 
   it('is one per data directory and per port, and says so in a line', async () => {
@@ -164,6 +185,12 @@ async function answers(socket: string): Promise<boolean> {
     client.once('connect', () => resolve(true)).once('error', () => resolve(false));
     client.once('close', () => client.destroy());
   });
+}
+
+async function agentMetrics(url: string): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const samples = text.split('\n').map((line) => /^([^#].*) (\S+)$/.exec(line));
+  return new Map(samples.flatMap((one) => (one === null ? [] : [[one[1]!, Number(one[2])]])));
 }
 
 async function until(holds: () => Promise<boolean>): Promise<void> {

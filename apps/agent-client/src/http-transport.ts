@@ -1,7 +1,8 @@
 // Requests over HTTP/1.1 with kept connections, to a URL or a unix socket. `node:http` rather than `fetch`: the latter
-// brings a second HTTP stack of several megabytes into every agent of a fleet.
+// brings a second HTTP stack of several megabytes into every agent of a fleet, as TLS does where it is not used.
 import * as http from 'node:http';
-import * as https from 'node:https';
+import type * as https from 'node:https';
+import { getBuiltinModule } from 'node:process';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** One for the reports, one for the cycle, the others for lookups. */
@@ -42,7 +43,8 @@ function targetOf(server: string): Target {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const options = { host, ...(url.port === '' ? {} : { port: url.port }), headers: { host: url.host } };
   const prefix = url.pathname.replace(/\/$/, '');
-  return { library: url.protocol === 'https:' ? https : http, options, prefix };
+  const library = url.protocol === 'https:' ? getBuiltinModule('node:https') : http;
+  return { library, options, prefix };
 }
 
 function exchange(

@@ -7,11 +7,10 @@ import { scanCommand } from './commands/scan.ts';
 import { outputOptions, runOptions } from './options.ts';
 import { version } from './version.ts';
 
-const variables = [
-  ...[...Object.values(runOptions), ...Object.values(outputOptions)].map(({ env }) => env),
-  // Those of the other programs of an installation, which share its environment.
-  ...Object.keys(process.env).filter((name) => !name.startsWith('SYMKEEP_AGENT_')),
-];
+const variables = {
+  known: [...Object.values(runOptions), ...Object.values(outputOptions)].map(({ env }) => env),
+  foreign: /^(?!SYMKEEP_AGENT_)/,
+};
 const about = { name: 'symkeep-agent', describe: 'symkeep: the agent of one host', version, variables };
 const commands = [runCommand(new SystemClock()), scanCommand, identifyCommand];
 

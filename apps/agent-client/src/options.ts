@@ -1,18 +1,25 @@
 // What the agent can be told, by flag, environment variable or YAML file.
+import { lstatSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { duration, flag, listenAddress, option } from '@symkeep/options';
 import { z } from 'zod';
 
 const count = z.coerce
-  .number()
+  .number('is not a number')
   .int('is not a whole number')
   .min(1, 'is not at least 1')
   .max(2 ** 22, 'is over 4194304');
-const path = z.string().min(1, 'is empty');
+const path = z.string('is no text').min(1, 'is empty');
 const serverAddress = z
   .string()
   .refine(isServerAddress, 'is neither http://…, https://… nor unix:<path of a socket>')
   .default('http://127.0.0.1:8520');
+
+// The link itself: in another PID namespace than the agent's it leads nowhere.
+function isProc(directory: string): boolean {
+  return lstatSync(join(directory, 'self'), { throwIfNoEntry: false }) !== undefined;
+}
 
 function isServerAddress(text: string): boolean {
   if (text.startsWith('unix:')) return text.length > 'unix:'.length;
@@ -24,7 +31,7 @@ export const outputOptions = {
 };
 
 export const hostOptions = {
-  proc: option(path.default('/proc'), {
+  proc: option(path.refine(isProc, 'is no /proc').default('/proc'), {
     describe: "the host's /proc, for an agent in a container",
     env: 'SYMKEEP_AGENT_PROC',
     placeholder: '<directory>',
@@ -58,11 +65,14 @@ export const runOptions = {
     env: 'SYMKEEP_AGENT_LISTEN',
     placeholder: '<host:port>',
   }),
-  host: option(z.string().min(1).max(255).default(hostname()), {
-    describe: 'name of this host in reports; what the system calls it by default',
-    env: 'SYMKEEP_AGENT_HOST',
-    placeholder: '<name>',
-  }),
+  host: option(
+    z.string('is no text').min(1, 'is empty').max(255, 'is over 255 characters').default(hostname()),
+    {
+      describe: 'name of this host in reports; what the system calls it by default',
+      env: 'SYMKEEP_AGENT_HOST',
+      placeholder: '<name>',
+    },
+  ),
   scanInterval: option(duration.pipe(z.number().min(1_000, 'is under 1s')).default(30_000), {
     describe: 'time between two passes over the processes; more if a pass takes long; 30s by default',
     env: 'SYMKEEP_AGENT_SCAN_INTERVAL',

@@ -22,11 +22,7 @@ process.exitCode = await runProgram(
     describe: 'a symbol server for fleet-wide continuous profiling',
     version,
     // The agent has options of its own, which it checks itself.
-    variables: [
-      ...variables,
-      ...tokenVariables,
-      ...Object.keys(process.env).filter((name) => name.startsWith('SYMKEEP_AGENT_')),
-    ],
+    variables: { known: [...variables, ...tokenVariables], foreign: /^SYMKEEP_AGENT_/ },
   },
   [up(clock, version), serve(clock, version), lookup, wanted, symbolize, extract, doctor(clock), token],
   process.argv.slice(2),

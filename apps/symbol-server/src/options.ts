@@ -51,13 +51,17 @@ export const blobs = option(
   },
 );
 
-export const redisUrl = option(z.string().default('redis://127.0.0.1:6379'), {
+const redisAddress = z
+  .string('is no text')
+  .regex(/^(unix|redis\+unix|rediss?(\+(sentinel|cluster))?):\/\/./, 'is not a Redis URL');
+
+export const redisUrl = option(redisAddress.default('redis://127.0.0.1:6379'), {
   describe: 'Redis, Sentinel or Cluster: redis://127.0.0.1:6379 if not given',
   env: 'REDIS_URL',
   placeholder: '<url>',
 });
 
-export const ownRedisUrl = option(z.string().optional(), {
+export const ownRedisUrl = option(redisAddress.optional(), {
   describe: 'Redis, Sentinel or Cluster; one is started if not given',
   env: 'REDIS_URL',
   placeholder: '<url>',

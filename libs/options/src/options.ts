@@ -3,6 +3,11 @@
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
+/** Letters wrong, missing or too many in what is taken for a misspelt name. */
+const editsMaxDefault = 3;
+/** Two names of two programs may well be three apart. */
+const foreignEditsMax = 2;
+
 /** One option. Its name in code (camelCase) gives the flag (`--kebab-case`) and the key in the file. */
 export interface Option<T> {
   readonly schema: z.ZodType<T>;
@@ -40,15 +45,22 @@ export interface OptionSources {
   readonly file?: { readonly path: string; readonly text: string };
 }
 
+/** Variables that the options of a command do not name, and that are no mistakes all the same. */
+export interface OtherVariables {
+  /** Read by other commands of the same program. */
+  readonly known: readonly string[];
+  /** Of the other programs of an installation, which check them; one that is nearly ours is a misspelt one of ours. */
+  readonly foreign?: RegExp;
+}
+
 /**
  * The values of all options. An environment variable `SYMKEEP_…` that no option has, or an unknown key in the file, is a
  * mistake as well: it is most often a misspelt one. Throws `UsageError` with every mistake.
- * `known` names further variables that other commands of the same program read.
  */
 export function resolveOptions<O extends Options>(
   options: O,
   { flags, env, file }: OptionSources,
-  known: readonly string[] = [],
+  others: OtherVariables = { known: [] },
 ): Values<O> {
   const mistakes: string[] = [];
   const inFile = file === undefined ? {} : readFile(file, options, mistakes);
@@ -59,7 +71,7 @@ export function resolveOptions<O extends Options>(
     if (parsed.success) values[name] = parsed.data;
     else for (const issue of parsed.error.issues) mistakes.push(`${source}: ${issue.message}`);
   }
-  mistakes.push(...unknownVariables(options, env, known));
+  mistakes.push(...unknownVariables(options, env, others));
   if (mistakes.length > 0) throw new UsageError(mistakes);
   return values as Values<O>;
 }
@@ -107,18 +119,23 @@ function readFile(
   return parsed as Record<string, unknown>;
 }
 
-function unknownVariables(options: Options, env: OptionSources['env'], known: readonly string[]): string[] {
+function unknownVariables(
+  options: Options,
+  env: OptionSources['env'],
+  { known, foreign }: OtherVariables,
+): string[] {
   const names = [...Object.values(options).map((option) => option.env), ...known];
   return Object.keys(env)
     .filter((name) => name.startsWith('SYMKEEP_') && !names.includes(name))
+    .filter((name) => foreign?.test(name) !== true || nearest(name, names, foreignEditsMax) !== '')
     .map((name) => `${name}: no such option${nearest(name, names)}`);
 }
 
-function nearest(word: string, words: readonly string[]): string {
+function nearest(word: string, words: readonly string[], editsMax = editsMaxDefault): string {
   const best = words
     .map((other) => ({ other, distance: editDistance(word, other) }))
     .sort((a, b) => a.distance - b.distance)[0];
-  return best !== undefined && best.distance <= 3 ? `; did you mean ${best.other}?` : '';
+  return best !== undefined && best.distance <= editsMax ? `; did you mean ${best.other}?` : '';
 }
 
 function editDistance(a: string, b: string): number {
@@ -136,7 +153,7 @@ function editDistance(a: string, b: string): number {
 
 /** `host:port`, `[v6]:port`. Port 0 lets the system choose. */
 export const listenAddress = z
-  .string()
+  .string('is not host:port')
   .regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s[\]]+):\d{1,5}$/, 'is not host:port')
   .transform((text) => {
     const colon = text.lastIndexOf(':');
@@ -149,10 +166,11 @@ export const flag = z
   .union([z.boolean(), z.enum(['true', 'false', '1', '0'])], 'is neither true nor false')
   .transform((value) => value === true || value === 'true' || value === '1');
 
+const durationMistake = 'is not a duration such as 250ms, 60s, 10m or 24h';
 /** A duration such as `250ms`, `60s`, `10m`, `24h`, in milliseconds. */
 export const duration = z
-  .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h)$/, 'is not a duration such as 250ms, 60s, 10m or 24h')
+  .string(durationMistake)
+  .regex(/^\d+(\.\d+)?(ms|s|m|h)$/, durationMistake)
   .transform((text) => {
     const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[/[a-z]+$/.exec(text)![0]]!;
     return Number.parseFloat(text) * unit;

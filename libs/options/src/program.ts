@@ -2,7 +2,14 @@
 // throws into a line on stderr and an exit code: 0 done, 1 failed, 2 wrong use.
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { flagOf, type Options, resolveOptions, UsageError, type Values } from './options.ts';
+import {
+  flagOf,
+  type Options,
+  type OtherVariables,
+  resolveOptions,
+  UsageError,
+  type Values,
+} from './options.ts';
 
 /** A command whose values are checked before it runs. `run` resolves to the exit code. */
 export interface CommandDefinition<O extends Options> {
@@ -20,8 +27,8 @@ export interface Program {
   readonly name: string;
   readonly describe: string;
   readonly version: string;
-  /** Environment variables of all commands, so that one command does not refuse another's. */
-  readonly variables: readonly string[];
+  /** Environment variables of all commands, so that one command does not refuse another's, and of other programs. */
+  readonly variables: OtherVariables;
 }
 
 /** Runs one command of a program by `argv` (without node and script). Returns the exit code; writes to the streams given. */
@@ -32,7 +39,12 @@ export async function runProgram(
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<number> {
   let code = 0;
-  const program = new Command(about.name).description(about.describe).version(about.version).exitOverride();
+  const others = { ...about.variables, known: [...about.variables.known, 'SYMKEEP_CONFIG'] };
+  const program = new Command(about.name)
+    .description(about.describe)
+    .version(about.version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${about.name}: ${lineOf(text)}\n`) });
   for (const definition of commands) {
     const command = subcommand(program, definition);
     command.action(async () => {
@@ -43,7 +55,7 @@ export async function runProgram(
         env,
         ...(path === undefined ? {} : { file: { path, text: readConfig(path) } }),
       };
-      const values = resolveOptions(definition.options, sources, [...about.variables, 'SYMKEEP_CONFIG']);
+      const values = resolveOptions(definition.options, sources, others);
       code = await definition.run(values, command.args);
     });
   }
@@ -75,6 +87,14 @@ function subcommand(
   command.option('--config <file>', 'YAML file with any of these options (SYMKEEP_CONFIG)');
   if (more !== undefined) command.addHelpText('after', `\n${more}`);
   return command.exitOverride();
+}
+
+// Commander's message with its suggestion, as one line like all others.
+function lineOf(text: string): string {
+  return text
+    .trim()
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ');
 }
 
 function readConfig(path: string): string {

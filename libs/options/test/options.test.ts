@@ -52,12 +52,22 @@ describe('options', () => {
     const file = { path: 'x.yaml', text: 'cashe: 1\nquiet: perhaps\n' };
     const env = { SYMKEEP_LISTEN: 'nowhere', SYMKEEP_LISTENN: 'x', SYMKEEP_OTHER: '1' };
     const flags = { idleAfter: 'soon' };
-    expect(mistakesOf(() => resolveOptions(options, { flags, env, file }, ['SYMKEEP_OTHER']))).toEqual([
+    expect(
+      mistakesOf(() => resolveOptions(options, { flags, env, file }, { known: ['SYMKEEP_OTHER'] })),
+    ).toEqual([
       'x.yaml: unknown option cashe; did you mean cache?',
       'SYMKEEP_LISTEN: is not host:port',
       '--idle-after: is not a duration such as 250ms, 60s, 10m or 24h',
       'quiet (in the file): is neither true nor false',
       'SYMKEEP_LISTENN: no such option; did you mean SYMKEEP_LISTEN?',
+    ]);
+  });
+
+  it('leave the variables of other programs to them, but for what is nearly one of ours', () => {
+    const env = { SYMKEEP_AGENT_HOST: 'x', SYMKEEP_AGENT_CYCEL: 'x', SYMKEEP_QUITE: '1' };
+    const others = { known: [], foreign: /^SYMKEEP_(AGENT_|QUI)/ };
+    expect(mistakesOf(() => resolveOptions(options, { flags: {}, env }, others))).toEqual([
+      'SYMKEEP_QUITE: no such option; did you mean SYMKEEP_QUIET?',
     ]);
   });
 
@@ -84,7 +94,12 @@ describe('a program', () => {
   let folder: string;
   const run = vi.fn(async () => 0);
   const command = defineCommand({ name: 'go', describe: 'goes', args: '<where> [more...]', options, run });
-  const about = { name: 'prog', describe: 'does', version: '1.2.3', variables: ['SYMKEEP_ELSEWHERE'] };
+  const about = {
+    name: 'prog',
+    describe: 'does',
+    version: '1.2.3',
+    variables: { known: ['SYMKEEP_ELSEWHERE'] },
+  };
   const start = (argv: string[], env = {}) => runProgram(about, [command], argv, env);
 
   beforeEach(() => {
@@ -114,9 +129,14 @@ describe('a program', () => {
 
   it.each([
     ['a wrong value', ['go', 'there', '--listen', 'x'], /prog: --listen: is not host:port\n/],
-    ['an unknown flag', ['go', 'there', '--wat'], /unknown option '--wat'/],
-    ['an unknown command', ['fly'], /unknown command 'fly'/],
-    ['a missing argument', ['go'], /missing required argument 'where'/],
+    ['an unknown flag', ['go', 'there', '--wat'], /^prog: unknown option '--wat'\n$/],
+    [
+      'a misspelt flag',
+      ['go', 'there', '--quite'],
+      /^prog: unknown option '--quite' \(Did you mean --quiet\?\)\n$/,
+    ],
+    ['an unknown command', ['fly'], /^prog: unknown command 'fly'\n$/],
+    ['a missing argument', ['go'], /^prog: missing required argument 'where'\n$/],
     [
       'a file that is not there',
       ['go', 'there', '--config', '/nowhere/c.yaml'],

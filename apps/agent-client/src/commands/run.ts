@@ -35,11 +35,8 @@ export function runCommand(clock: Clock) {
 }
 
 async function runAgent(values: RunValues, clock: Clock): Promise<number> {
-  if (values.listen !== undefined && !isLoopback(values.listen.host)) {
-    throw new UsageError([
-      `--listen: ${values.listen.host} is not loopback: the agent has no tokens to guard it with`,
-    ]);
-  }
+  const mistakes = mistakesIn(values);
+  if (mistakes.length > 0) throw new UsageError(mistakes);
   const log = jsonLog(
     () => new Date(clock.wall()).toISOString(),
     (line) => process.stderr.write(line),
@@ -76,6 +73,11 @@ async function runAgent(values: RunValues, clock: Clock): Promise<number> {
   return 0;
 }
 
+function mistakesIn({ listen: address }: RunValues): string[] {
+  if (address === undefined || isLoopback(address.host)) return [];
+  return [`--listen: ${address.host} is not loopback: the agent has no tokens to guard it with`];
+}
+
 async function listen(agent: Agent, { listen: tcp }: RunValues, socket: string): Promise<Listening[]> {
   const api = createReadApi({
     catalog: agent.catalog,
@@ -84,8 +86,13 @@ async function listen(agent: Agent, { listen: tcp }: RunValues, socket: string):
     metricsText: () => metricsText(agent.metrics(), version),
   });
   const listening = [await listenOnSocket(api, socket)];
-  if (tcp !== undefined) listening.push(await listenOnLoopback(api, tcp));
-  return listening;
+  try {
+    if (tcp !== undefined) listening.push(await listenOnLoopback(api, tcp));
+    return listening;
+  } catch (error) {
+    await Promise.all(listening.map((one) => one.close()));
+    throw error;
+  }
 }
 
 async function stop(agent: Agent, listening: readonly Listening[], clock: Clock, log: Log): Promise<void> {

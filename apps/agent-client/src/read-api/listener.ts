@@ -1,6 +1,15 @@
 // The read API on sockets: a unix socket that only its owner and group may open, and on TCP if asked, loopback only. A
 // web page can point a name of its own at 127.0.0.1 (DNS rebinding), so requests over TCP must name this host.
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, isIPv4 } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,8 +35,9 @@ export interface Listening {
 }
 
 /**
- * Listens on a unix socket at `path`, or, where that is too long for one, in a new directory whose place is written to
- * `<path>.place`. A socket left over from a dead process is taken over; a live one is an error.
+ * Listens on a unix socket at `path`, or, where that is too long for one, in a directory of its own under the temporary
+ * one, the same at each start; its place is written to `<path>.place`. A socket left over from a dead process is taken
+ * over; a live one is an error.
  */
 export async function listenOnSocket(api: Transport, path: string): Promise<Listening> {
   mkdirSync(dirname(path), { recursive: true });
@@ -67,9 +77,18 @@ export function isLoopback(host: string): boolean {
 
 function socketPlace(path: string): string {
   if (Buffer.byteLength(path) <= socketPathBytesMax) return path;
+  const record = `${path}.place`;
+  const kept = existsSync(record) ? readFileSync(record, 'utf8').trim() : '';
+  if (kept !== '' && isOwnDirectory(dirname(kept))) return kept;
   const place = join(mkdtempSync(join(tmpdir(), 'symkeep-agent-')), 'agent.sock');
-  writeFileSync(`${path}.place`, `${place}\n`);
+  writeFileSync(record, `${place}\n`);
   return place;
+}
+
+// Temporary folders are cleaned, and what is gone from there anybody may put back.
+function isOwnDirectory(path: string): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats?.isDirectory() === true && stats.uid === process.getuid?.() && (stats.mode & 0o022) === 0;
 }
 
 async function removeStale(path: string): Promise<void> {
@@ -156,12 +175,19 @@ function hostOf(header: string): string {
 
 function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, where));
+    server.once('error', fail);
     server.listen(where, () => {
-      server.off('error', reject);
+      server.off('error', fail);
       resolve();
     });
   });
+}
+
+function listenError(error: NodeJS.ErrnoException, where: { path: string } | { host: string; port: number }) {
+  if (error.code !== 'EADDRINUSE' || 'path' in where) return error;
+  const { host, port } = where;
+  return new Error(`${host}:${port} is taken by another program; choose another with --listen`);
 }
 
 function close(server: Server): Promise<void> {

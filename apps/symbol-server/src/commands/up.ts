@@ -55,8 +55,9 @@ async function runUp(values: UpValues, clock: Clock, version: string): Promise<n
     say(`  server   ${url}`);
     const agent = startAgentPart(values, url, lock.folder, clock, say);
     parts.push(agent.stop);
-    await Promise.race([signal, redis.lost, show(values, url, clock)]);
-    const reason = await Promise.race([signal, redis.lost]);
+    const ending = Promise.race([signal, redis.lost, agent.refused]);
+    await Promise.race([ending, show(values, url, clock)]);
+    const reason = await ending;
     if (reason instanceof Error) throw reason;
     say('stopping');
     await end();

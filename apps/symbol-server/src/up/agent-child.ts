@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { Clock } from '@symkeep/cache';
+import { UsageError } from '@symkeep/options';
 import { type GuardedChild, startGuarded } from './guarded-child.ts';
 
 /** Between an agent's end and the next start; doubled each time, back to the first after a long life. */
@@ -12,6 +13,8 @@ const livedMs = 60_000;
 const stopMs = 2_500;
 /** A left-over one ends at once, since its own starter is gone. */
 const lockSeconds = 5;
+/** How `ended` begins when the agent was used wrongly. */
+const refusal = /^code 2: (symkeep-agent: )?/;
 
 export interface AgentOptions {
   readonly server: string;
@@ -25,6 +28,8 @@ export interface AgentOptions {
 }
 
 export interface AgentChild {
+  /** Resolves to what the agent says of options that it refuses: no further start would mend them. */
+  readonly refused: Promise<UsageError>;
   stop(): Promise<void>;
 }
 
@@ -33,12 +38,14 @@ export function startAgent(options: AgentOptions, clock: Clock): AgentChild {
   let stopping = false;
   let pauseMs = restartMsMin / 2;
   let cancelRestart = (): void => undefined;
+  const { promise: refused, resolve: refuse } = Promise.withResolvers<UsageError>();
 
   const start = () => {
     const startedAt = clock.now();
     child = spawnAgent(options);
     void child.ended.then((why) => {
       if (stopping) return;
+      if (refusal.test(why)) return refuse(new UsageError([`the agent: ${why.replace(refusal, '')}`]));
       pauseMs = clock.now() - startedAt > livedMs ? restartMsMin : Math.min(pauseMs * 2, restartMsMax);
       options.onEnd(`the agent ended (${why}); it is started again in ${pauseMs / 1_000} s`);
       cancelRestart = clock.setTimer(pauseMs, start);
@@ -47,6 +54,7 @@ export function startAgent(options: AgentOptions, clock: Clock): AgentChild {
   start();
 
   return {
+    refused,
     stop: () => {
       stopping = true;
       cancelRestart();

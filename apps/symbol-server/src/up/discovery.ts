@@ -3,6 +3,7 @@ import type { Clock } from '@symkeep/cache';
 import type { ExecutableRecord } from '@symkeep/protocol';
 import { SymkeepError } from '@symkeep/protocol';
 import type { Client } from '../client.ts';
+import { serverUrlDefault } from '../commands/lookup.ts';
 
 /** The first scan takes a second or two; a host without anything to find should not keep its user waiting. */
 const waitMsMax = 15_000;
@@ -75,6 +76,7 @@ async function examplesOf(
 }
 
 export function greeting({ executables, more, examples }: Discovered, url: string, agentUrl: string): string {
+  const elsewhere = url === serverUrlDefault ? '' : ` --server ${url}`;
   if (executables === 0) {
     return `
 No executable of this host is known yet: the agent may not read other processes' files (it needs to run as root, or
@@ -91,7 +93,7 @@ ${lines.join('\n')}
 
 Try next, in another terminal:
 
-  npx symkeep lookup ${id}
+  npx symkeep lookup ${id}${elsewhere}
   curl ${url}/v1/executables/${id}
   curl ${agentUrl}/v1/executables/${id}     the same from this host's agent
 
