@@ -2,6 +2,8 @@
 import { byteSize, flag, listenAddress, option } from '@symkeep/options';
 import { z } from 'zod';
 import { parseS3Place } from './blobs/open-blobs.ts';
+import type { Role } from './http/operation.ts';
+import { roles } from './http/tokens.ts';
 
 export const json = option(flag.default(false), {
   describe: 'print JSON',
@@ -136,6 +138,24 @@ export const agentListen = option(listenAddress.default({ host: '127.0.0.1', por
   placeholder: '<host:port>',
 });
 
+export const tokenRole = option(z.enum(roles as [Role], `is not ${roles.join(', ')}`).default('read'), {
+  describe: `what a new token may do: ${roles.join(', ')}; read if not given`,
+  env: 'SYMKEEP_TOKEN_ROLE',
+  placeholder: '<role>',
+});
+export const tokenExpires = option(
+  z
+    .string()
+    .refine((text) => text === 'never' || !Number.isNaN(Date.parse(text)), 'is neither a date nor never')
+    .transform((text) => (text === 'never' ? text : new Date(text).toISOString()))
+    .default('never'),
+  {
+    describe: 'until when, as 2027-01-31; never if not given',
+    env: 'SYMKEEP_TOKEN_EXPIRES',
+    placeholder: '<date>',
+  },
+);
+
 /** What a server needs, whichever command runs it. */
 export const serverOptions = {
   listen,
@@ -165,5 +185,5 @@ export const variables: readonly string[] = [
     cacheBytes,
     allowEviction,
   ],
-  ...[processes, logLevel, agentListen],
+  ...[processes, logLevel, agentListen, tokenRole, tokenExpires],
 ].map((one) => one.env);

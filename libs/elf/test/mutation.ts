@@ -1,18 +1,8 @@
 // Structure-aware mutation of ELF files: fields of headers and of table entries get values that matter, files get cut.
 // All of it follows from a seed, so that a run can be made again.
+import type { Random } from '../../../tools/random.ts';
 import { bytesSource, type ElfHeader, readHeader, readSections, readSegments } from '../src/index.ts';
 import { viewOf } from './image.ts';
-
-/** mulberry32: small, seeded, good enough to pick fields. */
-export function randomOf(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
 
 interface Field {
   readonly at: number;
@@ -67,10 +57,7 @@ export function subjectOf(
 }
 
 /** One to four fields changed, one file in eight cut. Gives the mutant and what was done, for the report of a failure. */
-export function mutantOf(
-  subject: Subject,
-  random: (below: number) => number,
-): { bytes: Uint8Array; done: string[] } {
+export function mutantOf(subject: Subject, random: Random): { bytes: Uint8Array; done: string[] } {
   const bytes = Uint8Array.from(subject.bytes);
   const view = viewOf(bytes);
   const done = Array.from({ length: 1 + random(4) }, () => {
@@ -93,7 +80,7 @@ function interestingValue(
   { bytes, header }: Subject,
   at: number,
   size: Field['bytes'],
-  random: (below: number) => number,
+  random: Random,
 ): bigint {
   const bits = BigInt(8 * size);
   switch (random(6)) {

@@ -1,44 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ItaniumGrammar } from '../fixtures/demangle/grammar-cpp.ts';
-import { RustGrammar } from '../fixtures/demangle/grammar-rust.ts';
+import { fuzzSuite } from '../../../tools/fuzz/suite.ts';
 import { nameCharsMax, outputCharsMax } from '../src/demangle/bounds.ts';
 import { demangle } from '../src/demangle/index.ts';
-
-const fixtures = join(import.meta.dirname, '../fixtures/demangle');
-const names = ['cpp.tsv', 'rust-v0.tsv', 'rust-legacy.tsv'].flatMap((file) =>
-  readFileSync(join(fixtures, file), 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => line.slice(0, line.indexOf('\t'))),
-);
-
-/** mulberry32: a failure can be repeated. */
-function seeded(start: number): (n: number) => number {
-  let state = start;
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % n;
-  };
-}
-
-/** Cuts, repeats and splices: what is left is nearly a name. */
-function mutate(random: (n: number) => number): string {
-  let name = names[random(names.length)]!;
-  for (let count = 1 + random(4); count > 0; count -= 1) {
-    const at = 2 + random(name.length);
-    const other = names[random(names.length)]!;
-    const from = random(other.length);
-    const piece = other.slice(from, from + random(12));
-    const inserted = random(30) === 0 ? piece.repeat(random(200)) : piece;
-    name = name.slice(0, at) + inserted + name.slice(at + random(4));
-  }
-  return name;
-}
+import { nameTarget } from './fuzz-names.ts';
 
 /** The readable name; fails when it is longer than the output may be with the suffix behind it. */
 function demangleBounded(name: string): string {
@@ -118,28 +83,9 @@ describe('bounds', () => {
   });
 });
 
+fuzzSuite(nameTarget, 30_000, ['demangled', 'raw']);
+
 describe('hostile names', () => {
-  it('100,000 mutated names: none throws', () => {
-    const random = seeded(1);
-    let demangled = 0;
-    for (let count = 0; count < 100_000; count += 1) {
-      const name = mutate(random);
-      if (demangleBounded(name) !== name) demangled += 1;
-    }
-    expect(demangled).toBeGreaterThan(1000);
-  });
-
-  it('20,000 names of the grammars: none throws', () => {
-    const random = seeded(2);
-    const grammars = [new ItaniumGrammar(random), new RustGrammar(random)];
-    let demangled = 0;
-    for (let count = 0; count < 20_000; count += 1) {
-      const name = grammars[count % 2]!.name();
-      if (demangleBounded(name) !== name) demangled += 1;
-    }
-    expect(demangled).toBeGreaterThan(5000);
-  });
-
   it('any text: nothing throws, and what does not start as a name stays', () => {
     const alphabet = fc.constantFrom(...'_ZNRISTKLEJXDCPF0123456789abcfimpstuv$.@ü'.split(''), '\ud800');
     const tail = fc.string({ unit: alphabet, maxLength: 60 });

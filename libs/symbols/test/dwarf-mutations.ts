@@ -2,9 +2,9 @@
 // programs and range lists, besides bytes anywhere.
 
 import type { ElfImage, ElfSection } from '@symkeep/elf';
+import type { Random } from '../../../tools/random.ts';
 import type { DebugSections } from '../src/dwarf/debug-sections.ts';
 
-export type Random = (below: number) => number;
 export type Contents = Map<string, Uint8Array>;
 
 const suffixes = ['', '.dwo'];
@@ -50,7 +50,7 @@ const tags = [0x01, 0x04, 0x0b, 0x11, 0x1d, 0x2e, 0x3c, 0x41, 0x48, 0x4a];
 const bytes = [0, 1, 2, 3, 4, 5, 8, 0x0f, 0x7f, 0x80, 0xfe, 0xff];
 const words = [0, 1, 2, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fff0, 0xffff_fffe, 0xffff_ffff];
 
-type Mutation = (contents: Contents, random: Random) => void;
+export type Mutation = (contents: Contents, random: Random) => void;
 
 function pick<T>(values: readonly T[], random: Random): T {
   return values[random(values.length)]!;
@@ -195,28 +195,49 @@ function swap(contents: Contents, random: Random): void {
   contents.set(two, kept);
 }
 
-const mutations: readonly Mutation[] = [
-  changeByte,
-  changeByte,
-  changeWord,
-  truncate,
-  padLeb,
-  redirect,
-  redirect,
-  changeAbbreviation,
-  changeAbbreviation,
-  changeAbbreviation,
-  changeUnitHeader,
-  changeLineProgram,
-  changeLineProgram,
-  changeRanges,
-  swap,
-  lengthenLeb,
-];
+/** By what they aim at; `all` aims at everything, at what breaks readers most often. */
+export const mutations = {
+  all: [
+    changeByte,
+    changeByte,
+    changeWord,
+    truncate,
+    padLeb,
+    redirect,
+    redirect,
+    changeAbbreviation,
+    changeAbbreviation,
+    changeAbbreviation,
+    changeUnitHeader,
+    changeLineProgram,
+    changeLineProgram,
+    changeRanges,
+    swap,
+    lengthenLeb,
+  ],
+  abbreviations: [changeAbbreviation],
+  entries: [redirect, changeUnitHeader, inSections('info', changeByte), inSections('info', changeWord)],
+  lines: [changeLineProgram, inSections('line', changeByte), inSections('line', padLeb)],
+  ranges: [changeRanges, inSections('rnglists', changeWord), inSections('ranges', changeWord)],
+} as const satisfies Record<string, readonly Mutation[]>;
+
+/** A mutation of any section, aimed at some. */
+function inSections(part: string, mutation: Mutation): Mutation {
+  return (contents, random) => {
+    const name = named(contents, part, random);
+    const only: Contents = new Map(name === '' ? contents : [[name, contents.get(name)!]]);
+    mutation(only, random);
+    for (const [changed, bytesOf] of only) contents.set(changed, bytesOf);
+  };
+}
 
 /** One to six mutations of sections, which themselves stay as they are. */
-export function mutate(contents: Contents, random: Random): Contents {
+export function mutate(
+  contents: Contents,
+  random: Random,
+  kinds: readonly Mutation[] = mutations.all,
+): Contents {
   const mutant = new Map(contents);
-  for (let left = 1 + random(6); left > 0; left--) pick(mutations, random)(mutant, random);
+  for (let left = 1 + random(6); left > 0; left--) pick(kinds, random)(mutant, random);
   return mutant;
 }

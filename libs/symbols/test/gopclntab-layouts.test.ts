@@ -1,36 +1,22 @@
 // All layouts of Go's table, word sizes and byte orders, and tables that are broken.
-// FUZZ_RUNS=1000000 FUZZ_SEED=7 fuzzes more, and others.
-import { bytesSource, ElfError, openElf } from '@symkeep/elf';
+import { bytesSource, openElf } from '@symkeep/elf';
 import { describe, expect, it } from 'vitest';
-import { extract, extractGopclntab, mergeRanges, SymbolsError } from '../src/index.ts';
-import { elfOf, Output, type TestEncoding } from './elf-writer.ts';
-import { GoTableWriter, type GoTestFunction, type GoVersion } from './gopclntab-writer.ts';
-import { randomOf } from './random.ts';
+import { fuzzSuite } from '../../../tools/fuzz/suite.ts';
+import { extract, extractGopclntab, mergeRanges } from '../src/index.ts';
+import { elfOf, Output } from './elf-writer.ts';
+import { gopclntabTarget } from './fuzz-gopclntab.ts';
+import {
+  alloc,
+  elfWithTable,
+  encodings,
+  execute,
+  functions,
+  layouts,
+  readOnly,
+  text,
+} from './gopclntab-program.ts';
+import type { GoTestFunction } from './gopclntab-writer.ts';
 import { symbolizer } from './symbolizer.ts';
-
-const text = 0x40_1000;
-const readOnly = 0x50_0000;
-const [alloc, execute] = [2, 4];
-
-/** Function `index` of 32 bytes with 16 of padding; every second one has calls, one inlined into the other. */
-function functionOf(index: number): GoTestFunction {
-  const own = { name: `main.f${index}`, startLine: 10 * index + 1, entry: 48 * index };
-  const [mine, theirs] = ['/src/main.go', `/src/lib${index % 3}.go`];
-  if (index % 2 === 1) {
-    return { ...own, calls: [], rows: [{ end: 32, file: mine, line: 10 * index + 2, call: -1 }] };
-  }
-  const rows = [
-    { end: 8, file: mine, line: 10 * index + 2, call: -1 },
-    { end: 16, file: theirs, line: 500 + index, call: 0 },
-    { end: 24, file: `${theirs}x`, line: 600 + index, call: 1 },
-    { end: 32, file: mine, line: 10 * index + 5, call: -1 },
-  ];
-  const calls = [
-    { name: `lib.outer${index}`, startLine: 499, parent: -1, file: mine, line: 10 * index + 2, pc: 4 },
-    { name: `lib.inner${index}`, startLine: 599, parent: 0, file: theirs, line: 500 + index, pc: 12 },
-  ];
-  return { ...own, rows, calls };
-}
 
 /** What stands at an offset, innermost first, as `name file:line startLine`. */
 function expectedAt(functions: readonly GoTestFunction[], offset: number, hasStartLines: boolean): string[] {
@@ -47,27 +33,6 @@ function expectedAt(functions: readonly GoTestFunction[], offset: number, hasSta
   }
   return [...frames, `${func.name} ${place} ${start(func.startLine)}`];
 }
-
-const functions = Array.from({ length: 40 }, (_, index) => functionOf(index));
-
-function elfWithTable(version: GoVersion, encoding: TestEncoding, tableSection = '.gopclntab'): Uint8Array {
-  const writer = new GoTableWriter(version, encoding, { text, trees: readOnly, quantum: 4 });
-  const { table, trees } = writer.write(functions);
-  return elfOf(encoding, [
-    { name: '.text', address: text, flags: alloc | execute, contents: 0x1000 },
-    { name: '.rodata', address: readOnly, flags: alloc, contents: trees },
-    { name: tableSection, address: 0x60_0000, flags: alloc, contents: table },
-  ]);
-}
-
-const versions: readonly GoVersion[] = ['1.9', '1.12', '1.14', '1.16', '1.18', '1.20'];
-const encodings: readonly TestEncoding[] = [
-  { class: 64, littleEndian: true },
-  { class: 64, littleEndian: false },
-  { class: 32, littleEndian: true },
-  { class: 32, littleEndian: false },
-];
-const layouts = versions.flatMap((version) => encodings.map((encoding) => ({ version, ...encoding })));
 
 describe('case 25: layouts', () => {
   it.each(layouts)('Go $version, $class bits, little-endian $littleEndian', ({ version, ...encoding }) => {
@@ -159,35 +124,4 @@ it('a broken table is reported, and the other sources are extracted all the same
   expect([ranges.starts.length, dwarf?.units]).toEqual([0, 0]);
 });
 
-const runs = Number(process.env.FUZZ_RUNS ?? 1_500);
-const seed = Number(process.env.FUZZ_SEED ?? 1);
-
-it(`${runs} mutated tables: ranges or a typed error`, { timeout: 3_600_000 }, () => {
-  const random = randomOf(seed);
-  const originals = layouts.map(({ version, ...encoding }) => elfWithTable(version, encoding));
-  const outcomes = new Map<string, number>();
-  for (let run = 0; run < runs; run++) {
-    const bytes = Buffer.from(originals[random(originals.length)]!);
-    // Behind the ELF header, which others fuzz, and before the section headers.
-    for (let change = random(5); change >= 0; change--) {
-      const at = 64 + random(bytes.length - 64 - 400);
-      bytes[at] = [0, 1, 0x7f, 0x80, 0xff, random(256), (bytes[at] as number) ^ (1 << random(8))][
-        random(7)
-      ] as number;
-    }
-    const outcome = outcomeOf(bytes);
-    outcomes.set(outcome, 1 + (outcomes.get(outcome) ?? 0));
-  }
-  expect([...outcomes.keys()].sort()).toEqual(['limit', 'malformed', 'read', 'truncated']);
-});
-
-function outcomeOf(bytes: Uint8Array): string {
-  try {
-    const table = extractGopclntab(openElf(bytesSource(bytes)));
-    if (table !== undefined) symbolizer(mergeRanges([table]));
-    return 'read';
-  } catch (error) {
-    if (error instanceof SymbolsError || error instanceof ElfError) return error.code;
-    throw error;
-  }
-}
+fuzzSuite(gopclntabTarget, 2_000, ['limit', 'malformed', 'read', 'truncated']);

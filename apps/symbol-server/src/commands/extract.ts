@@ -14,6 +14,11 @@ export const extract = defineCommand({
       placeholder: '<file>',
       short: 'o',
     }),
+    threads: option(z.coerce.number().int().min(1).max(64).optional(), {
+      describe: 'threads that read the DWARF of a big file, one a core if not given',
+      env: 'SYMKEEP_EXTRACT_THREADS',
+      placeholder: '<count>',
+    }),
     stats: option(flag.default(false), {
       describe: 'print one JSON object about the table',
       env: 'SYMKEEP_EXTRACT_STATS',
@@ -24,8 +29,7 @@ export const extract = defineCommand({
   symkeep extract libc.so.6 -o libc.skst    with its debug file, if that is installed`,
   run: async (values, [path = '']) => {
     const files = { executable: path, search: true };
-    const { output, stats } = values;
-    const threads = threadsHere();
+    const { output, stats, threads = threadsHere() } = values;
     const table = await extractTable({ files, output, threads, bytesMax: undefined });
     if (stats) process.stdout.write(`${JSON.stringify(statsOf(table))}\n`);
     for (const { source, message } of table.damage) process.stderr.write(`symkeep: ${source}: ${message}\n`);

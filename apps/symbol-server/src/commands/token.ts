@@ -8,36 +8,14 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs';
-import { defineCommand, option, UsageError, type Values } from '@symkeep/options';
-import { z } from 'zod';
-import type { Role } from '../http/operation.ts';
-import { createToken, parseTokens, roles } from '../http/tokens.ts';
-import { json, tokensFile } from '../options.ts';
+import { defineCommand, UsageError, type Values } from '@symkeep/options';
+import { createToken, parseTokens } from '../http/tokens.ts';
+import { json, tokenExpires, tokenRole, tokensFile } from '../options.ts';
 
 /** Only its owner reads the file: it holds digests, but also names and roles. */
 const fileMode = 0o600;
 
-const role = option(z.enum(roles as [Role], `is not ${roles.join(', ')}`).default('read'), {
-  describe: `what a new token may do: ${roles.join(', ')}; read if not given`,
-  env: 'SYMKEEP_TOKEN_ROLE',
-  placeholder: '<role>',
-});
-const expires = option(
-  z
-    .string()
-    .refine((text) => text === 'never' || !Number.isNaN(Date.parse(text)), 'is neither a date nor never')
-    .transform((text) => (text === 'never' ? text : new Date(text).toISOString()))
-    .default('never'),
-  {
-    describe: 'until when, as 2027-01-31; never if not given',
-    env: 'SYMKEEP_TOKEN_EXPIRES',
-    placeholder: '<date>',
-  },
-);
-
-export const tokenVariables = [role.env, expires.env];
-
-const options = { tokensFile, role, expires, json } as const;
+const options = { tokensFile, role: tokenRole, expires: tokenExpires, json } as const;
 type TokenValues = Values<typeof options>;
 
 export const token = defineCommand({

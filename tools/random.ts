@@ -1,7 +1,10 @@
 // Numbers that follow from a seed, so that a run of a fuzzer can be made again.
 
-/** mulberry32. Gives integers from 0 up to `below`. */
-export function randomOf(seed: number): (below: number) => number {
+/** Gives integers from 0 up to `below`. */
+export type Random = (below: number) => number;
+
+/** mulberry32: small, seeded, good enough to pick fields. */
+export function randomOf(seed: number): Random {
   let state = seed >>> 0;
   return (below) => {
     state = (state + 0x6d2b79f5) >>> 0;
