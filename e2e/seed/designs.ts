@@ -50,8 +50,9 @@ export interface Design {
   sampled(executable: number, now: number): boolean;
   /** Executables told, in all. */
   readonly sent: number;
-  /** Entries held by the sender and the receiver. */
-  readonly entries: number;
+  /** Entries in the sender's memory of what it has told, and in the receiver's cache. */
+  readonly remembered: number;
+  readonly held: number;
 }
 
 interface Memories {
@@ -82,8 +83,11 @@ function design(name: string, { told, received, tellsOnMiss }: Memories): Design
     get sent() {
       return sent;
     },
-    get entries() {
-      return told.size + received.size;
+    get remembered() {
+      return told.size;
+    },
+    get held() {
+      return received.size;
     },
   };
 }
@@ -121,16 +125,16 @@ export const overCapacity = (capacity: number): Design =>
   });
 
 /** Proposed: tell more often than the receiver forgets. */
-export const moreOften = (capacity: number): Design =>
-  design('1 h from insertion, told every 10 min', {
+export const moreOften = (capacity: number, room = ''): Design =>
+  design(`1 h from insertion, told every 10 min${room}`, {
     told: new AgedMemory(capacity, hour / 6),
     received: new AgedMemory(capacity, hour),
     tellsOnMiss: false,
   });
 
 /** Proposed: the same lifetime on both sides. */
-export const equalLifetimes = (capacity: number): Design =>
-  design('1 h on both sides', {
+export const equalLifetimes = (capacity: number, room = ''): Design =>
+  design(`1 h on both sides${room}`, {
     told: new AgedMemory(capacity, hour),
     received: new AgedMemory(capacity, hour),
     tellsOnMiss: false,

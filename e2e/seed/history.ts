@@ -23,8 +23,11 @@ export interface Outcome {
   readonly flickered: number;
   /** Executables that could not be named any more at the end, though they once were. */
   readonly lost: number;
+  /** Executables told to the receiver, in all. */
   readonly sent: number;
-  readonly entries: number;
+  /** Entries in the sender's memory of what it has told, and in the receiver's cache; at the end, of symkeep at most. */
+  readonly remembered: number;
+  readonly held: number;
 }
 
 /** What one design has done to the names, sample by sample. */
@@ -77,7 +80,9 @@ export function replayDesigns(): Outcome[] {
     designs.toldOnce(),
     designs.overCapacity(cacheExecutables),
     designs.moreOften(cacheExecutables),
+    designs.moreOften(executables, ', room for all'),
     designs.equalLifetimes(cacheExecutables),
+    designs.equalLifetimes(executables, ', room for all'),
     designs.unboundedDesign(),
   ];
   return all.map((design) => {
@@ -88,12 +93,14 @@ export function replayDesigns(): Outcome[] {
       for (const number of mapped) design.mapped(number, now);
       for (const number of sampled) tally.note(number, design.sampled(number, now), now);
     }
-    return { design: design.name, ...tally.outcome, sent: design.sent, entries: design.entries };
+    const { name, sent, remembered, held } = design;
+    return { design: name, ...tally.outcome, sent, remembered, held };
   });
 }
 
 export interface OwnOutcome extends Outcome {
-  readonly entriesMax: number;
+  /** Bytes in the server's cache of records, at most. */
+  readonly serverBytesMax: number;
   /** Lookups that only the host's own files could answer. */
   readonly answeredLive: number;
   readonly requests: number;
@@ -122,7 +129,8 @@ export async function replayOurs(): Promise<OwnOutcome> {
   await clock.advance(3 * minute);
   const tally = new Tally();
   const outOfName: string[] = [];
-  let entriesMax = 0;
+  let held = 0;
+  let serverBytesMax = 0;
   for (const { now, sampled } of minutes()) {
     const found = await agent.catalog.lookup(sampled.map((number) => idOf(all[number]!)));
     for (const [index, outcome] of found.entries()) {
@@ -134,21 +142,18 @@ export async function replayOurs(): Promise<OwnOutcome> {
       if (!isNamed) outOfName.push(`${number}: ${typeof outcome === 'string' ? outcome : outcome.fileName}`);
       tally.note(number, isNamed, now);
     }
-    entriesMax = Math.max(entriesMax, agent.catalog.metrics().records.size);
+    held = Math.max(held, agent.catalog.metrics().records.size);
+    serverBytesMax = Math.max(serverBytesMax, server.catalog.metrics().records.weight);
     await clock.advance(minute);
   }
   const metrics = agent.metrics();
-  const { created, merged, unchanged } = metrics.reporter;
+  const { created, merged, unchanged, marks } = metrics.reporter;
   const stopped = Promise.all([agent.stop(), server.catalog.stop()]);
   await clock.advance(10_000);
   await stopped;
   return {
-    ...{ design: 'symkeep', ...tally.outcome, sent: created + merged + unchanged, entries: entriesMax },
-    ...{
-      entriesMax,
-      answeredLive: metrics.catalog.answeredLive,
-      requests: metrics.server.requests,
-      outOfName,
-    },
+    ...{ design: 'symkeep', ...tally.outcome, sent: created + merged + unchanged, remembered: marks, held },
+    ...{ serverBytesMax, answeredLive: metrics.catalog.answeredLive },
+    ...{ requests: metrics.server.requests, outOfName },
   };
 }

@@ -1,7 +1,9 @@
 // Runs one case in a process of its own: exits 0 if all is whole, 1 with the assertion that says what is not.
 import { AssertionError } from 'node:assert';
-import { cases } from './cases.ts';
+import { faultCases } from './faults.ts';
+import { mechanismCases } from './mechanisms.ts';
 
+const cases = { ...faultCases, ...mechanismCases };
 const name = process.argv[2] ?? '';
 const run = cases[name];
 if (run === undefined) {

@@ -100,14 +100,33 @@ export class Host implements Scanner {
   }
 }
 
+/** The same time under a wall clock that is set wrong, as on a host without NTP. */
+export function withSkew(clock: Clock, skewMs: number): Clock {
+  return {
+    get tick() {
+      return clock.tick;
+    },
+    tickMs: clock.tickMs,
+    now: () => clock.now(),
+    wall: () => clock.wall() + skewMs,
+    ticksFor: (ms) => clock.ticksFor(ms),
+    sleep: (ms, signal) => clock.sleep(ms, signal),
+    setTimer: (ms, run) => clock.setTimer(ms, run),
+    setRepeating: (ms, run) => clock.setRepeating(ms, run),
+  };
+}
+
 export interface Server {
   readonly catalog: Catalog;
   readonly transport: Transport;
   readonly requests: Record<string, number>;
 }
 
+/** Holds the records of about 20,000 executables, and no more than that. */
+export const serverCacheBytes = 8 * 2 ** 20;
+
 export async function startServer(store: Store, clock: Clock, epochEveryMs = 1_000): Promise<Server> {
-  const catalog = createCatalog({ store, clock, cacheBytes: 8 * 2 ** 20, epochEveryMs });
+  const catalog = createCatalog({ store, clock, cacheBytes: serverCacheBytes, epochEveryMs });
   await catalog.start();
   const metrics = createMetrics();
   const app = createApp({
@@ -135,6 +154,7 @@ export interface AgentSetup {
   readonly transport: Transport;
   readonly name: string;
   readonly cacheExecutables?: number;
+  readonly cacheIdleMs?: number;
   readonly scanIntervalMs?: number;
   readonly snapshots?: SnapshotPlace;
 }
@@ -146,6 +166,7 @@ export function newAgent(setup: AgentSetup): Agent {
     transport,
     name,
     cacheExecutables = 4_096,
+    cacheIdleMs,
     scanIntervalMs = 30_000,
     snapshots,
   } = setup;
@@ -159,6 +180,7 @@ export function newAgent(setup: AgentSetup): Agent {
       scanIntervalMs,
       cacheExecutables,
       cacheFrames: 4_096,
+      cacheIdleMs,
       compress: false,
     },
     ...(snapshots === undefined ? {} : { snapshots }),
@@ -180,6 +202,9 @@ export interface FleetOptions {
   readonly executables?: number;
   readonly nodes?: number;
   readonly eventsKept?: number;
+  /** How far the wall clocks of servers and agents are off, in milliseconds. */
+  readonly serverSkews?: readonly number[];
+  readonly agentSkews?: readonly number[];
   /** What stands between the servers and the store: a mutation, or a delay. */
   readonly wrap?: (store: MemoryStore, clock: ManualClock) => Store;
 }
@@ -200,15 +225,17 @@ export class Fleet {
     this.wrapped = wrap(this.store, this.clock);
   }
 
-  async start({ executables = 1_200 }: FleetOptions = {}): Promise<this> {
-    for (let index = 0; index < 2; index++) this.servers.push(await startServer(this.wrapped, this.clock));
+  async start({ executables = 1_200, serverSkews = [], agentSkews = [] }: FleetOptions = {}): Promise<this> {
+    for (let index = 0; index < 2; index++) {
+      this.servers.push(await startServer(this.wrapped, withSkew(this.clock, serverSkews[index] ?? 0)));
+    }
     for (let number = 0; number < executables; number++) {
       if (number % 4 !== 0) this.hosts[0]!.map(executable(number));
       if (number % 4 !== 1) this.hosts[1]!.map(executable(number));
     }
     for (const [index, host] of [...this.hosts, this.reader].entries()) {
-      const setup = { clock: this.clock, host, name: `host-${index}`, transport: this.transportOf(index) };
-      this.agents.push(newAgent(setup));
+      const clock = withSkew(this.clock, agentSkews[index] ?? 0);
+      this.agents.push(newAgent({ clock, host, name: `host-${index}`, transport: this.transportOf(index) }));
     }
     for (const agent of this.agents) await agent.start();
     await this.clock.advance(10_000);
@@ -234,7 +261,7 @@ export class Fleet {
 
   /** Live executables that the store does not give by each of their IDs, with name: read past every cache. */
   async missing(store: Store = this.wrapped): Promise<string[]> {
-    const fresh = createCatalog({ store, clock: this.clock, cacheBytes: 8 * 2 ** 20 });
+    const fresh = createCatalog({ store, clock: this.clock, cacheBytes: serverCacheBytes });
     await fresh.epoch.check();
     const missing: string[] = [];
     for (const { ids, name } of this.live()) {

@@ -39,6 +39,8 @@ export interface AgentOptions {
   readonly cacheExecutables: number;
   /** Addresses with their frames in the cache. */
   readonly cacheFrames: number;
+  /** What is unused for so long leaves the cache, to give memory back; by default it stays until the cache is full. */
+  readonly cacheIdleMs?: number | undefined;
   readonly token?: string | undefined;
   /** Whether large bodies are worth compressing on their way. */
   readonly compress?: boolean;
@@ -78,7 +80,7 @@ export interface Agent {
 export type AgentMetrics = ReturnType<HostAgent['metrics']>;
 
 export function createAgent(deps: AgentDeps): Agent {
-  declareLifetimes();
+  declareLifetimes(deps.options.cacheIdleMs);
   return new HostAgent(deps);
 }
 
@@ -122,6 +124,7 @@ class HostAgent implements Agent {
       ...{ client: this.#client, inventory: this.#inventory, clock, random },
       executablesMax: options.cacheExecutables,
       framesMax: options.cacheFrames,
+      idleMs: options.cacheIdleMs,
       rescan: () => this.#scan(),
       onMissing: (live) => this.#reporter.noteMissing(live),
     });

@@ -56,6 +56,7 @@ export interface CatalogDeps {
   readonly random: () => number;
   readonly executablesMax: number;
   readonly framesMax: number;
+  readonly idleMs?: number | undefined;
   /** Looks at the host again: an ID may be of a process that started a moment ago. */
   readonly rescan: () => Promise<void>;
   /** Told of a live executable of this host that the store does not know. */
@@ -92,7 +93,8 @@ export class Catalog {
 
   constructor(deps: CatalogDeps) {
     this.#deps = deps;
-    const { clock, random, executablesMax, framesMax } = deps;
+    const { clock, random, executablesMax, framesMax, idleMs } = deps;
+    const idle = idleMs === undefined ? {} : { idleMs };
     const absences = {
       clock,
       random,
@@ -109,12 +111,19 @@ export class Catalog {
         keyBytes: idKeyBytes,
         keyOf: (id: ExecutableId) => idKeyOf(id),
         entriesMax: executablesMax,
+        ...idle,
       },
       absences: this.#unknown,
       load: (ids: readonly ExecutableId[]) => this.#loadRecords(ids),
     });
     this.#frames = new TieredCache({
-      ...{ clock, keyBytes: idKeyBytes, keyOf: ({ id }: FrameKey) => idKeyOf(id), entriesMax: framesMax },
+      ...{
+        clock,
+        keyBytes: idKeyBytes,
+        keyOf: ({ id }: FrameKey) => idKeyOf(id),
+        entriesMax: framesMax,
+        ...idle,
+      },
       addressOf: ({ address }: FrameKey) => address,
       isCurrent: (frames: KnownFrames, { generation }: FrameKey) => frames.generation === generation,
       load: (keys: readonly FrameKey[]) => this.#loadFrames(keys),

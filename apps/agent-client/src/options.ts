@@ -93,4 +93,10 @@ export const runOptions = {
     env: 'SYMKEEP_AGENT_CACHE_FRAMES',
     placeholder: '<count>',
   }),
+  cacheIdle: option(duration.pipe(z.number().min(1_000, 'is under 1s')).optional(), {
+    describe:
+      'forget what nobody has asked for in this time, to give memory back; by default nothing is forgotten',
+    env: 'SYMKEEP_AGENT_CACHE_IDLE',
+    placeholder: '<duration>',
+  }),
 };

@@ -53,7 +53,7 @@ async function runAgent(values: RunValues, clock: Clock): Promise<number> {
     options: {
       ...values,
       ...{ version, compress: !isNear(values.server) },
-      ...{ cycleMs: values.cycle, scanIntervalMs: values.scanInterval },
+      ...{ cycleMs: values.cycle, scanIntervalMs: values.scanInterval, cacheIdleMs: values.cacheIdle },
     },
     snapshots: snapshotFile(join(directory, 'snapshot')),
   });

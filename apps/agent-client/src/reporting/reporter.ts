@@ -216,17 +216,21 @@ export class Reporter {
     for (const live of executables) {
       const mark = this.marks.get(live.key);
       if (mark?.refused || this.#work.isWaiting(live.key)) continue;
-      const torn = now < this.#tornUntil ? this.marks.missingIn(live.key) : undefined;
-      if (torn !== undefined) {
-        this.#enqueue(live, torn);
-        continue;
-      }
+      if (this.#tellOtherStore(live)) continue;
       const before = mark ?? this.marks.latest(live.key);
       if (before === undefined || before.refused || before.name !== live.executable.name) this.#enqueue(live);
       else if (mark === undefined || mark.checkAt <= now) toCheck.push(live);
     }
     this.#work.check(toCheck, this.#options.random);
     if (this.#work.queued + this.#work.checking > 0) this.#schedule(gatherMs);
+  }
+
+  /** Of two stores that answer in turn, one may lack what the other has: whether that is so, and it is on its way. */
+  #tellOtherStore(live: LiveExecutable): boolean {
+    if (this.#options.clock.now() >= this.#tornUntil) return false;
+    const missingIn = this.marks.missingIn(live.key);
+    if (missingIn !== undefined) this.#enqueue(live, missingIn);
+    return missingIn !== undefined;
   }
 
   #enqueue(live: LiveExecutable, missingIn?: string): void {
@@ -339,6 +343,7 @@ export class Reporter {
     switch (result) {
       case 'ok':
         this.#settle(live, () => this.#mark(epoch, live, mark));
+        this.#tellOtherStore(live);
         return true;
       case 'erased':
         this.#settle(live, () => this.marks.set(epoch, live.key, { ...mark, refused: true }));
