@@ -29,7 +29,8 @@ const usage = `usage: symbols-verify [options] FILE…
   --samples N      disagreements shown of each class (3)
   --code FILE      disassemble this file instead: a .debug file has no code
   --source go      compare Go's own table alone, with llvm's reading of DWARF
-  --reference go   compare with go tool addr2line, which reads that table: outermost name, innermost line
+  --reference go   compare all with go tool addr2line, which reads that table: outermost name, innermost line; by
+                   default that is asked only where that table alone knows something, which llvm does not read
   --json           one JSON object per file and kind of address`;
 
 const exactMin = 99.9;
@@ -53,10 +54,11 @@ interface Comparison {
   readonly addresses: number;
   readonly exact: number;
   readonly innermostLines: number;
+  /** Addresses that Go's reader was asked for. */
+  readonly byGo: number;
   readonly disagreements: readonly Disagreement[];
 }
 
-type Reference = (file: string, addresses: readonly bigint[]) => Promise<Line[][]>;
 type Lookup = (address: bigint) => Found;
 
 interface Found {
@@ -84,9 +86,9 @@ async function verify(file: string): Promise<boolean> {
   const usesAlternate = opened.companions.alternate !== undefined;
   const text = opened.image.sections.find(({ name }) => name === '.text');
   opened.close();
+  if (text === undefined) throw new Error('no .text');
   // Given a stripped file, llvm would name functions by its dynamic symbols; the debug file has all of them.
   const symbolsFile = opened.debugFile ?? file;
-  if (text === undefined) throw new Error(`${file} has no .text`);
   const random = randomNumbers(Number(options.seed));
   const count = Number(options.count);
   const anywhere = Array.from(
@@ -113,11 +115,16 @@ async function check(
   lookup: Lookup,
   usesAlternate: boolean,
 ): Promise<boolean> {
-  const reference = options.reference === 'go' ? askGo : askLlvm;
-  const theirs = await reference(symbolsFile, addresses);
-  const names = usesAlternate ? await askElfutils(symbolsFile, addresses) : [];
   const ours = addresses.map(lookup);
-  const comparison = compare(addresses, ours, theirs, names);
+  const onlyGo = options.reference === 'go';
+  const theirs = onlyGo ? addresses.map(() => []) : await askLlvm(symbolsFile, addresses);
+  const names = usesAlternate ? await askElfutils(symbolsFile, addresses) : [];
+  // llvm does not read Go's table: where that alone knows something, it is compared with Go's own reader.
+  const inTable = addresses.filter((_, index) => {
+    return onlyGo || (ours[index]?.source === 'gopclntab' && !theirs[index]?.some(({ line }) => line > 0));
+  });
+  const byGo = inTable.length === 0 ? new Map() : await askGo(symbolsFile, inTable);
+  const comparison = compare(addresses, ours, theirs, names, byGo);
   report(file, kind, comparison);
   const percent = (part: number) => (100 * part) / comparison.addresses;
   return percent(comparison.exact) >= exactMin && percent(comparison.innermostLines) >= lineMin;
@@ -184,7 +191,7 @@ async function callReturnsBy(program: string, file: string): Promise<bigint[]> {
 
 // --- references
 
-const askLlvm: Reference = async (file, addresses) => {
+async function askLlvm(file: string, addresses: readonly bigint[]): Promise<Line[][]> {
   const flags = ['--inlines', '--no-demangle', '--functions=linkage', '--output-style=JSON'];
   const answers: Line[][] = [];
   for await (const text of ask('llvm-symbolizer-19', [`--obj=${file}`, ...flags], addresses)) {
@@ -192,10 +199,13 @@ const askLlvm: Reference = async (file, addresses) => {
     const frames = found.map((frame) => {
       return { name: frame.FunctionName, file: frame.FileName, line: frame.Line };
     });
-    answers.push(frames.filter(({ name, file, line }) => name !== '' || file !== '' || line !== 0));
+    // One empty frame stands for none; an empty one among others is a frame.
+    const [first] = frames;
+    const isNothing = frames.length === 1 && first?.name === '' && first.file === '' && first.line === 0;
+    answers.push(isNothing ? [] : frames);
   }
   return answers;
-};
+}
 
 interface LlvmFrame {
   readonly FunctionName: string;
@@ -203,21 +213,23 @@ interface LlvmFrame {
   readonly Line: number;
 }
 
-/** One frame: the function that the code is in, and the line of the innermost one. */
-const askGo: Reference = async (file, addresses) => {
-  const answers: Line[][] = [];
-  let name: string | undefined;
-  for await (const text of ask('go', ['tool', 'addr2line', file], addresses)) {
-    if (name === undefined) {
-      name = text;
-      continue;
-    }
-    const [, path = '', line = '0'] = /^(.*):(\d+)$/.exec(text) ?? [];
-    answers.push(name === '?' ? [] : [{ name, file: path, line: Number(line) }]);
-    name = undefined;
+/** By address one frame: the function that the code is in, and the line of the innermost one. Empty without Go. */
+async function askGo(file: string, addresses: readonly bigint[]): Promise<Map<bigint, Line[]>> {
+  const lines: string[] = [];
+  try {
+    for await (const text of ask('go', ['tool', 'addr2line', file], addresses)) lines.push(text);
+  } catch (error) {
+    console.log(`  go tool addr2line: ${error instanceof Error ? error.message : error}`);
+    return new Map();
   }
-  return answers;
-};
+  return new Map(
+    addresses.map((address, index) => {
+      const name = lines[2 * index] ?? '?';
+      const [, path = '', line = '0'] = /^(.*):(\d+)$/.exec(lines[2 * index + 1] ?? '') ?? [];
+      return [address, name === '?' ? [] : [{ name, file: path, line: Number(line) }]];
+    }),
+  );
+}
 
 /** Names, innermost first, by `eu-addr2line -f -i`, which follows dwz references. */
 async function askElfutils(file: string, addresses: readonly bigint[]): Promise<string[][]> {
@@ -249,21 +261,23 @@ function compare(
   ours: readonly Found[],
   theirs: readonly (readonly Line[])[],
   names: readonly (readonly string[])[],
+  byGo: ReadonlyMap<bigint, readonly Line[]>,
 ): Comparison {
   const disagreements: Disagreement[] = [];
   let innermostLines = 0;
   for (const [index, address] of addresses.entries()) {
     const { source, frames } = ours[index] as Found;
-    const mine = options.reference === 'go' ? asOneFrame(frames) : frames;
+    const mine = byGo.has(address) ? asOneFrame(frames) : frames;
     const named = names[index];
-    const answer = theirs[index] ?? [];
+    const answer = byGo.get(address) ?? theirs[index] ?? [];
     const yours = named === undefined ? answer : withNames(answer, named, mine);
     if (sameLine(mine[0], yours[0])) innermostLines++;
     const cause = causeOf(mine, yours, source);
     if (cause !== undefined) disagreements.push({ address, ours: mine, theirs: yours, cause });
   }
   const exact = addresses.length - disagreements.length;
-  return { addresses: addresses.length, exact, innermostLines, disagreements };
+  const asked = addresses.filter((address) => byGo.has(address)).length;
+  return { addresses: addresses.length, exact, innermostLines, byGo: asked, disagreements };
 }
 
 function asOneFrame(frames: readonly Line[]): Line[] {
@@ -322,17 +336,18 @@ function sameLine(a: Line | undefined, b: Line | undefined): boolean {
 // --- report
 
 function report(file: string, kind: string, comparison: Comparison): void {
-  const { addresses, exact, innermostLines, disagreements } = comparison;
+  const { addresses, exact, innermostLines, byGo, disagreements } = comparison;
   const classes = Object.entries(Object.groupBy(disagreements, ({ cause }) => cause));
   const percent = (part: number) => ((100 * part) / addresses).toFixed(3);
   if (options.json) {
     const counts = Object.fromEntries(classes.map(([cause, of]) => [cause, of?.length]));
     const figures = { addresses, exactPercent: percent(exact), innermostPercent: percent(innermostLines) };
-    console.log(JSON.stringify({ file, kind, ...figures, disagreements: counts }));
+    console.log(JSON.stringify({ file, kind, ...figures, byGo, disagreements: counts }));
     return;
   }
+  const goNote = byGo === 0 ? '' : ` (${byGo} by go tool addr2line)`;
   console.log(
-    `${file} · ${addresses} ${kind} addresses: exact ${percent(exact)} %, innermost line ${percent(innermostLines)} %`,
+    `${file} · ${addresses} ${kind} addresses: exact ${percent(exact)} %, innermost line ${percent(innermostLines)} %${goNote}`,
   );
   for (const [cause, of = []] of classes) {
     console.log(`  ${of.length} × ${cause}`);
@@ -353,5 +368,11 @@ if (options.help || files.length === 0) {
   console.log(usage);
   process.exitCode = options.help ? 0 : 2;
 } else {
-  for (const file of files) if (!(await verify(file))) process.exitCode = 1;
+  for (const file of files) {
+    const isRight = await verify(file).catch((error: Error) => {
+      console.error(`${file}: ${error.message}`);
+      return false;
+    });
+    if (!isRight) process.exitCode = 1;
+  }
 }
