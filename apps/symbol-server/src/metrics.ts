@@ -18,7 +18,8 @@ const levels = new Set([
   'waiting',
   'inFlight',
   'held',
-  'oldestMs',
+  'oldestAgeMs',
+  'pending',
 ]);
 
 /** The requests of one route, method and status. Observing costs two additions: prom-client's own costs a microsecond. */

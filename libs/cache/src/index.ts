@@ -1,7 +1,6 @@
 export { Absences, type AbsencesMetrics, type AbsencesOptions } from './absences.ts';
 export { type Clock, ManualClock, type ManualClockOptions, SystemClock } from './clock.ts';
 export { Epoch, type EpochOptions, type EpochSample } from './epoch.ts';
-export { idKeyBytes, keyOf } from './id-key.ts';
 export {
   type AbsenceTier,
   checkLifetimes,

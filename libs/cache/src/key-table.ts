@@ -43,6 +43,8 @@ export class KeyTable {
   readonly stride: number;
   readonly rows: Int32Array;
   size = 0;
+  /** Rows inserted into a bucket that was not empty. */
+  collisions = 0;
 
   readonly #keyBytes: number;
   readonly #fullWords: number;
@@ -150,7 +152,9 @@ export class KeyTable {
     const row = this.#freeRow === 0 ? this.#unusedRow++ : this.#freeRow;
     const at = row * stride;
     if (row === this.#freeRow) this.#freeRow = rows[at + nextWord]!;
-    rows[at + nextWord] = this.#heads[this.#soughtBucket]!;
+    const head = this.#heads[this.#soughtBucket]!;
+    if (head !== 0) this.collisions++;
+    rows[at + nextWord] = head;
     this.#heads[this.#soughtBucket] = row;
     for (let i = 0, to = at + this.#keyWord; i < this.#keyWords; i++) rows[to + i] = this.#sought[i]!;
     this.#linkNewest(row, at);

@@ -13,7 +13,7 @@ export type EvictReason = 'capacity' | 'idle' | 'removed' | 'replaced';
 
 export interface LruOptions<V> {
   clock: Clock;
-  /** Width of every key, 1..64 bytes; `keyOf` brings IDs of other lengths to one width. */
+  /** Width of every key, 1..64 bytes; IDs of several lengths are brought to one by whoever makes the keys. */
   keyBytes: number;
   /** Keys go on with a 64-bit address, given to each method as two words (`lo`, `hi`). Default false. */
   addressed?: boolean;
@@ -39,6 +39,8 @@ export interface LruMetrics {
   hits: number;
   misses: number;
   inserted: number;
+  /** Inserted into a bucket that held another key. */
+  collisions: number;
   /** Values set for a key that was there. */
   updated: number;
   /** Left by the bound. */
@@ -250,12 +252,13 @@ export class Lru<V extends NonNullable<unknown> | null> {
   }
 
   metrics(): LruMetrics {
-    const { rows, stride, oldest, size } = this.#table;
+    const { rows, stride, oldest, size, collisions } = this.#table;
     const ageTicks = oldest === 0 ? 0 : (this.#clock.tick - rows[oldest * stride + tickWord]!) | 0;
     return {
       hits: this.#hits,
       misses: this.#misses,
       inserted: this.#inserted,
+      collisions,
       updated: this.#updated,
       evicted: this.#evicted,
       expired: this.#expired,

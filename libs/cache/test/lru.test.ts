@@ -114,6 +114,29 @@ describe('the cases of the reference', () => {
     expect(lru.size).toBe(3);
   });
 
+  it('12: many users at once, each resuming amid the others, with heavy expiry', async () => {
+    const left: Record<EvictReason, number> = { capacity: 0, idle: 0, removed: 0, replaced: 0 };
+    const lru = makeLru(16, { idleMs: 5, onEvict: (_, reason) => left[reason]++ });
+    const use = async (user: number): Promise<void> => {
+      for (let i = 0; i < 500; i++) {
+        const k = key((i * (user + 1)) % 40);
+        const value = lru.get(k);
+        await undefined;
+        if (value !== undefined) expect(value).toBe(numberOf(k));
+        if (i % 7 === user) lru.remove(k);
+        else lru.set(k, numberOf(k));
+        if (i % 50 === 0) lru.purgeExpired();
+        if (i % 3 === 0) clock.advanceSync(1);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, user) => use(user)));
+    const { inserted, updated, evicted, expired, removed, size, hits, misses } = lru.metrics();
+    expect(left).toEqual({ capacity: evicted, idle: expired, removed, replaced: updated });
+    expect(inserted - evicted - expired - removed).toBe(size);
+    expect(hits + misses).toBe(8 * 500);
+    expect(Math.min(evicted, expired, removed, updated, hits)).toBeGreaterThan(0);
+  });
+
   it('refuses capacity 0, and says which value is wrong', () => {
     expect(() => makeLru(0)).toThrow(/entriesMax is 0/);
     expect(() => makeLru(1.5)).toThrow(/entriesMax is 1.5/);
@@ -126,6 +149,27 @@ describe('the cases of the reference', () => {
 });
 
 describe('what that suite leaves out', () => {
+  it('a read of an expired entry is a miss, told and counted as expired', () => {
+    const onEvict = vi.fn();
+    const lru = makeLru(2, { idleMs: 1000, onEvict });
+    lru.set(key(1), 1);
+    clock.advanceSync(1000);
+    expect(lru.get(key(1))).toBeUndefined();
+    expect(onEvict.mock.calls).toEqual([[1, 'idle', key(1)]]);
+    expect(lru.metrics()).toMatchObject({ hits: 0, misses: 1, expired: 1, evicted: 0, removed: 0, size: 0 });
+    lru.set(key(2), 2);
+    clock.advanceSync(1000);
+    expect(lru.purgeExpired()).toBe(1);
+    expect(lru.metrics()).toMatchObject({ misses: 1, expired: 2, removed: 0 });
+  });
+
+  it('an entry without a lifetime stays, however long it is unused', () => {
+    const lru = makeLru(2);
+    lru.set(key(1), 1);
+    clock.advanceSync(400 * 24 * 3_600_000);
+    expect([lru.purgeExpired(), lru.get(key(1))]).toEqual([0, 1]);
+  });
+
   it('a read moves its entry to the new end and starts its lifetime anew', () => {
     const lru = makeLru(3, { idleMs: 1000 });
     for (let i = 0; i < 3; i++) lru.set(key(i), i);
@@ -306,6 +350,13 @@ describe('a bound by weight', () => {
     expect(lru.set(key(1), 90)).toBe(true);
     expect(lru.values()).toEqual([90]);
     expect(lru.weight).toBe(90);
+  });
+
+  it('takes a value of up to 2 GiB, which a row has a word for, and refuses more even where the bound allows it', () => {
+    const lru = weighed(2 ** 40);
+    lru.set(key(1), 2 ** 31 - 1);
+    lru.set(key(2), 2 ** 31);
+    expect([lru.values(), lru.weight, lru.metrics().refused]).toEqual([[2 ** 31 - 1], 2 ** 31 - 1, 1]);
   });
 
   it('holds the bound by entries as well', () => {

@@ -117,6 +117,50 @@ describe('ID keys', () => {
     expect(Buffer.from(idKeyOf(goId(goText))).toString('hex')).toBe(`03530000${digest}`);
   });
 
+  it('are one for two IDs only if these are one, whatever their kinds and lengths', () => {
+    const hex = (bytesMin: number, bytesMax: number) =>
+      fc
+        .uint8Array({ minLength: bytesMin, maxLength: bytesMax })
+        .map((bytes) => Buffer.from(bytes).toString('hex'));
+    // Bytes that recur, so that IDs of one kind are often the start of those of another.
+    const shared = fc.constantFrom(
+      '01'.repeat(8),
+      '01'.repeat(16),
+      '01'.repeat(20),
+      '01'.repeat(21),
+      `${'01'.repeat(16)}00000000`,
+    );
+    const part = fc.stringMatching(/^[a-c]{1,3}$/);
+    const id = fc.oneof(
+      fc.oneof(hex(8, 64), shared).map((text) => `gnu:${text}`),
+      fc.oneof(hex(16, 16), fc.constant('01'.repeat(16))).map((text) => `htlhash:${text}`),
+      fc.tuple(part, part, part, part).map((parts) => goId(parts.join('/')) as string),
+    );
+    const keyOf = (text: string) => Buffer.from(idKeyOf(parseExecutableId(text))).toString('hex');
+    fc.assert(
+      fc.property(id, id, (a, b) => {
+        fc.pre(codeOf(a) !== 'invalid_argument' && codeOf(b) !== 'invalid_argument');
+        expect(keyOf(a) === keyOf(b)).toBe(a === b);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('of an ID of 21 bytes or more never pass for one of 20 bytes', () => {
+    const long = idKeyOf(gnuId('ab'.repeat(32)));
+    const digest = Buffer.from(long.subarray(4)).toString('hex');
+    expect(Buffer.compare(idKeyOf(gnuId(digest)), long)).not.toBe(0);
+  });
+
+  it('are written where they are asked for, and nowhere else', () => {
+    for (const id of [gnuId('0123456789abcdef'), gnuId('ab'.repeat(32)), goId(goText)]) {
+      const into = new Uint8Array(40).fill(0xee);
+      idKeyOf(id, into, 8);
+      expect(into.subarray(8, 32)).toEqual(idKeyOf(id));
+      expect([...into.subarray(0, 8), ...into.subarray(32)].every((byte) => byte === 0xee)).toBe(true);
+    }
+  });
+
   it('tell apart IDs that padding would make equal', () => {
     const short = idKeyOf(gnuId('0123456789abcdef'));
     const long = idKeyOf(gnuId('0123456789abcdef0000'));
