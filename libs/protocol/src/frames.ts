@@ -36,6 +36,25 @@ export interface FramesAt {
   readonly frames: readonly Frame[];
 }
 
+/** Takes frames one by one, innermost first, without an object for each. */
+export interface FrameSink {
+  /** `names` turns the raw name into the readable one; it is asked once for each. */
+  frame(
+    rawName: string,
+    names: { demangle(rawName: string): string },
+    file: string,
+    line: number,
+    column: number,
+    startLine: number,
+  ): void;
+}
+
+/** Frames that can be given one by one. */
+export interface FrameRows {
+  /** Returns how many there were. */
+  writeTo(sink: FrameSink): number;
+}
+
 /** A frame that an agent reports. */
 export interface ReportedFrame {
   readonly id: ExecutableId;
@@ -93,18 +112,26 @@ export interface FramesReply {
 }
 
 /** Builds a columnar reply; strings are interned across all its results. */
-export class FramesReplyBuilder {
+export class FramesReplyBuilder implements FrameSink {
   readonly reply: FramesReply = { strings: [''], results: [] };
   readonly #indexes = new Map<string, number>([['', 0]]);
+  /** Index of the readable name by index of the raw one. */
+  readonly #readable: number[] = [0];
+  #columns: FrameColumns = emptyColumns('', '', 0);
 
   /** Appends the answer to one request; `at` is in the order of the asked addresses. */
-  add(id: string, canonical: string, generation: number, at: readonly FramesAt[]): void {
+  add(
+    id: string,
+    canonical: string,
+    generation: number,
+    at: readonly (FramesAt | (FramesAt & FrameRows))[],
+  ): void {
     const columns = emptyColumns(id, canonical, generation);
-    for (const { status, source, frames } of at) {
-      columns.status.push(status);
-      columns.source.push(source);
-      columns.frameCounts.push(frames.length);
-      for (const frame of frames) this.#push(columns, frame);
+    this.#columns = columns;
+    for (const found of at) {
+      columns.status.push(found.status);
+      columns.source.push(found.source);
+      columns.frameCounts.push('writeTo' in found ? found.writeTo(this) : this.#pushAll(found.frames));
     }
     this.reply.results.push(columns);
   }
@@ -114,13 +141,38 @@ export class FramesReplyBuilder {
     this.reply.results.push({ ...emptyColumns(id, '', 0), error });
   }
 
-  #push(columns: FrameColumns, frame: Frame): void {
-    columns.function.push(this.#index(frame.function));
-    columns.rawName.push(this.#index(frame.rawName));
-    columns.file.push(this.#index(frame.file));
-    columns.line.push(frame.line);
-    columns.column.push(frame.column);
-    columns.startLine.push(frame.startLine);
+  frame(
+    rawName: string,
+    names: { demangle(rawName: string): string },
+    file: string,
+    line: number,
+    column: number,
+    startLine: number,
+  ): void {
+    const raw = this.#index(rawName);
+    let readable = this.#readable[raw];
+    if (readable === undefined) {
+      readable = this.#index(names.demangle(rawName));
+      this.#readable[raw] = readable;
+    }
+    this.#push(readable, raw, this.#index(file), line, column, startLine);
+  }
+
+  #pushAll(frames: readonly Frame[]): number {
+    for (const { function: name, rawName, file, line, column, startLine } of frames) {
+      this.#push(this.#index(name), this.#index(rawName), this.#index(file), line, column, startLine);
+    }
+    return frames.length;
+  }
+
+  #push(name: number, rawName: number, file: number, line: number, column: number, startLine: number): void {
+    const columns = this.#columns;
+    columns.function.push(name);
+    columns.rawName.push(rawName);
+    columns.file.push(file);
+    columns.line.push(line);
+    columns.column.push(column);
+    columns.startLine.push(startLine);
   }
 
   #index(text: string): number {

@@ -155,10 +155,19 @@ export function parseFramesLookupItem(value: unknown): {
   addresses: Address[];
   weights?: number[];
 } {
-  const { id, addresses, weights } = parseMessage(framesLookupItem, value);
+  // Each address through the schema would cost more than looking it up. It words every mistake.
+  const { id, addresses, weights } = plainLookupOf(value) ?? parseMessage(framesLookupItem, value);
   if (weights !== undefined && weights.length !== addresses.length)
     throw invalid('weights: not as many as addresses');
   return { id: parseExecutableId(id), addresses, ...(weights === undefined ? {} : { weights }) };
+}
+
+function plainLookupOf(value: unknown): z.output<typeof framesLookupItem> | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { id, addresses, weights } = value as { id?: unknown; addresses?: unknown; weights?: unknown };
+  if (typeof id !== 'string' || !Array.isArray(addresses) || weights !== undefined) return undefined;
+  if (addresses.length > addressesMax || !addresses.every(isAddress)) return undefined;
+  return { id, addresses: addresses.map((address) => BigInt(address)) };
 }
 
 // A malformed GNU ID is an error. A placeholder, or a Go ID of another form than a/b/c/d, is the truth about that file but

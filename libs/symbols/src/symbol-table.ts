@@ -230,15 +230,24 @@ export interface FoundFrames {
 
 export const noFrames: FoundFrames = { source: 'none', frames: [] };
 
+/** Index of the innermost location at a relative address, in the page that `pageOf` names; `none`: nothing is known. */
+export function locationAt(page: DecodedPage, relative: number): number {
+  const range = lastAtMost(page.starts, relative);
+  return range < 0 ? none : (page.location[range] as number);
+}
+
 /** Looks a relative address up in the page that `pageOf` names. */
 export function framesAt(table: SymbolTable, page: DecodedPage, relative: number): FoundFrames {
-  const range = lastAtMost(page.starts, relative);
-  const location = range < 0 ? none : (page.location[range] as number);
+  const location = locationAt(page, relative);
   if (location === none) return noFrames;
   const frames: Frame[] = [];
   for (let at = location; at !== none; at = page.parent[at] as number) frames.push(frameOf(page, at));
-  const source = table.sources[page.source[location] as number];
-  return { source: source?.source ?? 'none', frames };
+  return { source: sourceOf(table, page, location), frames };
+}
+
+/** Where what is known of a location comes from. */
+export function sourceOf(table: SymbolTable, page: DecodedPage, location: number): Source | 'none' {
+  return table.sources[page.source[location] as number]?.source ?? 'none';
 }
 
 function frameOf(page: DecodedPage, location: number): Frame {

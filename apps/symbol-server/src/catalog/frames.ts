@@ -7,13 +7,12 @@ import {
   type ExecutableId,
   type ExecutableRecord,
   FRAME_STATUS,
-  type Frame,
   type FrameStatus,
   type FramesAt,
   type ReportedFrame,
   type ReportResult,
 } from '@symkeep/protocol';
-import { Demangler } from '@symkeep/symbols';
+import type { Demangler } from '@symkeep/symbols';
 import { type Executables, failed, type LookupOutcome } from './executables.ts';
 import { FrameWindow, framesPerWindowMax, windowsOf } from './frame-window.ts';
 import { framesAt, windowOf } from './keys.ts';
@@ -56,7 +55,7 @@ export class Frames {
   readonly #records: Records;
   readonly #windows: WindowCache;
   readonly #tables: Tables;
-  readonly #demangler = new Demangler();
+  readonly #demangler: Demangler;
 
   constructor(
     store: Store,
@@ -64,12 +63,14 @@ export class Frames {
     records: Records,
     windows: WindowCache,
     tables: Tables,
+    demangler: Demangler,
   ) {
     this.#store = store;
     this.#executables = executables;
     this.#records = records;
     this.#windows = windows;
     this.#tables = tables;
+    this.#demangler = demangler;
   }
 
   /** Results in the order of the requests. */
@@ -122,13 +123,8 @@ export class Frames {
   ): Promise<(FramesAt | undefined)[] | null> {
     const { state, digest } = record.symbols;
     if (state !== 'ready' || digest === undefined || record.ambiguous) return addresses.map(() => undefined);
-    const found = await this.#tables.lookup({ id: record.id, digest }, addresses);
-    if (found === null) return null;
-    if (found instanceof StoreUnavailable) return addresses.map(() => nothing(FRAME_STATUS.unavailable));
-    return found.map(({ source, frames }) => {
-      if (frames.length === 0) return undefined;
-      return { status: FRAME_STATUS.resolved, source, frames: frames.map((frame) => this.#readable(frame)) };
-    });
+    const found = await this.#tables.lookup({ id: record.id, digest }, addresses, this.#demangler);
+    return found instanceof StoreUnavailable ? addresses.map(() => nothing(FRAME_STATUS.unavailable)) : found;
   }
 
   // Another table may have taken the place of this one: the record is read once more, past the cache.
@@ -143,10 +139,6 @@ export class Frames {
     }
     const at = addresses.map(() => nothing(FRAME_STATUS.unavailable));
     return { canonical: old.id, generation: old.generation, at };
-  }
-
-  #readable(frame: Frame): Frame {
-    return { ...frame, function: this.#demangler.demangle(frame.rawName) };
   }
 
   async #reportOf(

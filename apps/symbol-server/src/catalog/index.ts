@@ -10,7 +10,7 @@
 // event said that it changed, or because the epoch did. Negative answers are not cached in this tier at all.
 import { type Clock, Epoch, type Store, StoreUnavailable, TieredCache } from '@symkeep/cache';
 import { type EventKind, type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
-import type { DecodedPage, SymbolTable } from '@symkeep/symbols';
+import { type DecodedPage, Demangler, type SymbolTable } from '@symkeep/symbols';
 import { Sources } from '../sources/sources.ts';
 import { Demand } from './demand.ts';
 import { type Entry, readEntry } from './entry.ts';
@@ -41,10 +41,12 @@ export { EventFeed, Executables, Frames, Tables };
 
 /** How often the epoch is looked at: what a loss may stay unseen, beside every reconnect. */
 const epochCheckMs = 1_000;
-/** How the memory is shared out: records, symbol tables' headers and pages, agents' frames. */
-const shares = { entries: 0.35, tables: 0.15, pages: 0.4, windows: 0.1 };
+/** How the memory is shared out: records, symbol tables' headers and pages, readable names, agents' frames. */
+const shares = { entries: 0.3, tables: 0.15, pages: 0.35, names: 0.1, windows: 0.1 };
 /** A record with its place in the table; smaller ones do not exist, so the table never binds before the bytes do. */
 const entryBytesMin = 256;
+/** Of a name in memory: a byte a letter, and as much again for its place in a map and what V8 keeps beside it. */
+const nameBytesPerChar = 2;
 /** A SHA-256. */
 const digestBytes = 32;
 
@@ -85,6 +87,7 @@ export function createCatalog({
   const windows = windowCache(store, clock, Math.floor(cacheBytes * shares.windows));
   const headers = tableCache(store, clock, Math.floor(cacheBytes * shares.tables));
   const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages));
+  const demangler = new Demangler(Math.floor((cacheBytes * shares.names) / nameBytesPerChar));
   const records = new Records(store, entries);
   const executables = new Executables(store, records, entries);
   const tables = new Tables(store, records, headers, pages);
@@ -109,7 +112,7 @@ export function createCatalog({
   let stopChecking = (): void => undefined;
   return {
     executables,
-    frames: new Frames(store, executables, records, windows, tables),
+    frames: new Frames(store, executables, records, windows, tables, demangler),
     tables,
     sources,
     demand,

@@ -19,20 +19,22 @@ import {
 } from '@symkeep/protocol';
 import {
   type DecodedPage,
+  type Demangler,
   decodePage,
-  type FoundFrames,
-  framesAt,
-  noFrames,
+  locationAt,
+  none,
   openSymbolTable,
   pageOf,
   relativeTo,
   SymbolsError,
   type SymbolTable,
+  sourceOf,
   type WrittenTable,
 } from '@symkeep/symbols';
 import { tableHeaderAt, tablePageAt } from './keys.ts';
 import type { Records } from './records.ts';
 import { StoredRecord } from './stored-record.ts';
+import { TableFrames } from './table-frames.ts';
 
 /** Pages of one write: about half a megabyte on its way. */
 const pagesPerWrite = 128;
@@ -68,28 +70,50 @@ export class Tables {
   }
 
   /**
-   * What the table says of each address; null if a part of it is not there any more: then the record that named it is
-   * out of date.
+   * What the table says of each address, undefined where it says nothing; null if a part of it is not there any more: then
+   * the record that named it is out of date. Each page is found, and if need be read and decoded, once.
    */
   async lookup(
     key: TableKey,
     addresses: readonly Address[],
-  ): Promise<FoundFrames[] | null | StoreUnavailable> {
+    demangler: Demangler,
+  ): Promise<(TableFrames | undefined)[] | null | StoreUnavailable> {
     const table = await this.#tables.get(key);
     if (table === null || table instanceof StoreUnavailable) return table;
-    const relative = addresses.map((address) => relativeTo(table.imageBase, address));
-    const pageOfEach = relative.map((address) => pageOf(table, address));
-    const wanted = [...new Set(pageOfEach)].filter((page) => page >= 0);
-    const read = await this.#pages.getMany(wanted.map((page) => ({ ...key, table, page })));
+    const relative = Float64Array.from(addresses, (address) => relativeTo(table.imageBase, address));
+    const pageOfEach = Int32Array.from(relative, (address) => pageOf(table, address));
+    const pages = await this.#pagesOf({ ...key, table }, pageOfEach);
+    if (pages === null || pages instanceof StoreUnavailable) return pages;
+    return Array.from(pageOfEach, (number, index) => {
+      const page = pages.get(number);
+      if (page === undefined) return undefined;
+      const location = locationAt(page, relative[index]!);
+      if (location === none) return undefined;
+      return new TableFrames(sourceOf(table, page, location), page, location, demangler);
+    });
+  }
+
+  /** The pages of these numbers; -1 is none. Those in this process cost no object. */
+  async #pagesOf(
+    key: Omit<PageKey, 'page'>,
+    numbers: Int32Array,
+  ): Promise<Map<number, DecodedPage> | null | StoreUnavailable> {
     const pages = new Map<number, DecodedPage>();
+    const missing = new Set<number>();
+    const digest = Buffer.from(key.digest, 'hex');
+    for (const number of numbers) {
+      if (number < 0 || pages.has(number) || missing.has(number)) continue;
+      const page = this.#pages.hit(digest, 0, number);
+      if (page == null) missing.add(number);
+      else pages.set(number, page);
+    }
+    const wanted = [...missing];
+    const read = await this.#pages.getMany(wanted.map((page) => ({ ...key, page })));
     for (const [index, page] of read.entries()) {
       if (page === null || page instanceof StoreUnavailable) return page;
       pages.set(wanted[index]!, page);
     }
-    return relative.map((address, index) => {
-      const page = pages.get(pageOfEach[index]!);
-      return page === undefined ? noFrames : framesAt(table, page, address);
-    });
+    return pages;
   }
 
   /**
