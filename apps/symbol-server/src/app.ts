@@ -24,6 +24,7 @@ import {
 import { explainExecutable } from './routes/explain.ts';
 import { getFrames, lookupFrames, reportFrames } from './routes/frames.ts';
 import { info } from './routes/info.ts';
+import { getJob } from './routes/jobs.ts';
 import {
   consolePage,
   docsPage,
@@ -47,6 +48,7 @@ export const routes: readonly Route[] = [
   { method: 'get', path: '/v1/executables/{id}/frames/{address}', operation: getFrames },
   { method: 'post', path: '/v1/frames', operation: reportFrames },
   { method: 'post', path: '/v1/frames/lookup', operation: lookupFrames },
+  { method: 'get', path: '/v1/jobs/{job}', operation: getJob },
   { method: 'get', path: '/v1/events', operation: getEvents },
   { method: 'get', path: '/v1/admin/wanted', operation: getWanted },
 ];

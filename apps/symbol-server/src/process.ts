@@ -8,6 +8,8 @@ import { BodyBudget } from './http/body.ts';
 import { RequestIds } from './http/request-ids.ts';
 import { TokenFile } from './http/tokens.ts';
 import { Waiters } from './http/waiters.ts';
+import { JobQueue } from './jobs/queue.ts';
+import { QueuedJobs } from './jobs/queued-jobs.ts';
 import {
   addProcessMetrics,
   addSnapshots,
@@ -67,6 +69,9 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const client = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
   const store = new RedisStore(client, { clock, namespace: config.namespace });
   const catalog = createCatalog({ store, clock, cacheBytes: config.cacheBytes });
+  const jobsClient = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
+  const queue = new JobQueue({ client: jobsClient, namespace: config.namespace, clock });
+  const jobs = new QueuedJobs(catalog, queue);
   const metrics = createMetrics();
   const waiters = new Waiters();
   const budget = new BodyBudget();
@@ -74,6 +79,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   let stopLooking = (): void => undefined;
   const close = async () => {
     stopLooking();
+    await queue.close();
     await catalog.stop();
     await store.close();
     client.disconnect();
@@ -94,7 +100,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     let ending = false;
     const listening = await startServer(
       {
-        ...{ catalog, waiters, clock, version, access, budget, log },
+        ...{ catalog, jobs, waiters, clock, version, access, budget, log },
         metrics: metrics.http,
         requestIds: new RequestIds(),
         unready: async () => (ending ? 'this server is ending' : watch.unready()),

@@ -30,6 +30,13 @@ export function createRedis(url: string, onTrouble: (error: Error) => void): Red
   return client;
 }
 
+/** A client whose commands wait as long as they must: for jobs to come, and for Redis to come back. */
+export function createWaitingRedis(url: string, onTrouble: (error: Error) => void): RedisClient {
+  const client = clientOf(parseRedisUrl(url), { maxRetriesPerRequest: null });
+  client.on('error', onTrouble);
+  return client;
+}
+
 /** Resolves to true once the client is connected, or to false after `ms`. */
 export function redisReady(client: RedisClient, ms: number, clock: Clock): Promise<boolean> {
   return new Promise((resolve) => {
@@ -89,8 +96,11 @@ export function withoutPassword(url: string): string {
   return url.replace(/\/\/[^/]*@/s, '//***@');
 }
 
-function clientOf({ kind, hosts, path, auth, tls }: Target): RedisClient {
-  const options = { ...storeClientOptions, ...auth, ...(tls ? { tls: {} } : {}) };
+function clientOf(
+  { kind, hosts, path, auth, tls }: Target,
+  manner: typeof storeClientOptions | { readonly maxRetriesPerRequest: null } = storeClientOptions,
+): RedisClient {
+  const options = { ...manner, ...auth, ...(tls ? { tls: {} } : {}) };
   switch (kind) {
     case 'unix':
       return new Redis({ ...options, retryStrategy, path });
@@ -99,7 +109,7 @@ function clientOf({ kind, hosts, path, auth, tls }: Target): RedisClient {
         redisOptions: options,
         clusterRetryStrategy: retryStrategy,
         clusterNodeRetryStrategy: retryStrategy,
-        enableOfflineQueue: false,
+        enableOfflineQueue: manner.maxRetriesPerRequest === null,
       });
     case 'sentinel':
       return new Redis({

@@ -34,10 +34,21 @@ export const recordReply = z
       ranges: count,
       bytes: count,
       sources: z.array(z.string()),
+      digest: z.string().optional(),
       reason: z.string().optional(),
+      setVersion: count.optional(),
     }),
   })
   .meta({ id: 'Record' });
+
+export const jobReply = z.object({
+  state: z.enum(['queued', 'running', 'done', 'failed']),
+  progress: z.number().min(0).max(1),
+  error: z
+    .object({ code: z.string(), message: z.string() })
+    .optional()
+    .meta({ description: 'of the last attempt' }),
+});
 
 export const infoReply = z.object({
   version: z.string(),

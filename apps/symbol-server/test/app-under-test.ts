@@ -32,7 +32,7 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
   const metrics = createMetrics();
   const jobs = new MemoryJobs();
   const deps: AppDeps = {
-    ...{ catalog, clock, version: '0.0.0-test' },
+    ...{ catalog, jobs, clock, version: '0.0.0-test' },
     waiters: new Waiters(),
     access: openAccess([]),
     budget: new BodyBudget(),

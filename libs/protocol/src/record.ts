@@ -26,7 +26,10 @@ export interface SymbolsSummary {
   readonly sources: readonly string[];
   /** SHA-256 of the symbol table in use, hex; only in state `ready`. */
   readonly digest?: string;
+  /** `<code>: <message>` of a failure; in state `ready`, what the table lacks, or why there is no newer one. */
   readonly reason?: string;
+  /** Version of the set of sources that this follows from: what follows from an older set never replaces it. */
+  readonly setVersion?: number;
 }
 
 export const noSymbols: SymbolsSummary = {
@@ -117,6 +120,22 @@ export function recordOf(
     generation: at,
     symbols: noSymbols,
     agentFrames: false,
+  };
+}
+
+/** The record of an executable of which files came before any agent saw it run. */
+export function unseenRecordOf(id: ExecutableId, at: number): ExecutableRecord {
+  const raw = rawIdOf(id);
+  return {
+    id,
+    ids: {
+      ...(kindOf(id) === 'gnu' ? { gnu: raw } : {}),
+      htlhash: kindOf(id) === 'htlhash' ? [raw] : [],
+      go: [],
+    },
+    ...{ ambiguous: false, fileName: '', names: [], nameCount: 0, arch: '', type: '', size: 0, layouts: [] },
+    ...{ firstSeen: secondOf(at), lastSeen: dayOf(at), version: at, generation: at },
+    ...{ symbols: noSymbols, agentFrames: false },
   };
 }
 

@@ -12,6 +12,7 @@ export {
   extractThreaded,
   type SourceDamage,
 } from './extract.ts';
+export { fillRanges, rangesOf } from './fill.ts';
 export { extractGopclntab } from './gopclntab.ts';
 export { mergeRanges } from './merge.ts';
 export { none, type RangeTable, type Source, type SymbolRanges } from './ranges.ts';

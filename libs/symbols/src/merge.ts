@@ -31,14 +31,14 @@ export function mergeRanges(tables: readonly RangeTable[]): SymbolRanges {
 }
 
 /** Starts and locations; a range ends where the next begins, the last has no location. */
-interface Spans {
+export interface Spans {
   readonly starts: Float64Array;
   readonly location: Int32Array;
 }
 
-const emptySpans: Spans = { starts: new Float64Array(0), location: new Int32Array(0) };
+export const emptySpans: Spans = { starts: new Float64Array(0), location: new Int32Array(0) };
 
-function cover(better: Spans, worse: Spans): Spans {
+export function cover(better: Spans, worse: Spans): Spans {
   return zip(better, worse, (a, b) => (a === none ? b : a));
 }
 
@@ -107,14 +107,14 @@ function poolOf(tables: readonly RangeTable[]): Pool {
 }
 
 /** Running sums, the total last. */
-function basesOf(lengths: readonly number[]): number[] {
+export function basesOf(lengths: readonly number[]): number[] {
   const bases = [0];
   for (const length of lengths) bases.push((bases.at(-1) as number) + length);
   return bases;
 }
 
 /** Joins columns of indexes, each moved to where what it indexes begins. */
-function joinShifted(columns: readonly Int32Array[], bases: readonly number[]): Int32Array {
+export function joinShifted(columns: readonly Int32Array[], bases: readonly number[]): Int32Array {
   const [first] = columns;
   if (first !== undefined && columns.length === 1 && bases[0] === 0) return first;
   const joined = new Int32Array(columns.reduce((sum, { length }) => sum + length, 0));
@@ -131,7 +131,7 @@ function joinShifted(columns: readonly Int32Array[], bases: readonly number[]): 
   return joined;
 }
 
-function joinColumns(columns: readonly Uint32Array[]): Uint32Array {
+export function joinColumns(columns: readonly Uint32Array[]): Uint32Array {
   if (columns.length === 1) return columns[0] as Uint32Array;
   const joined = new Uint32Array(columns.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -142,7 +142,7 @@ function joinColumns(columns: readonly Uint32Array[]): Uint32Array {
   return joined;
 }
 
-function joinLists(lists: readonly (readonly string[])[]): readonly string[] {
+export function joinLists(lists: readonly (readonly string[])[]): readonly string[] {
   return lists.length === 1 ? (lists[0] as readonly string[]) : lists.flat();
 }
 

@@ -21,6 +21,7 @@ import { FrameWindow } from './frame-window.ts';
 import { Frames, type WindowKey } from './frames.ts';
 import { framesAt, recordAt } from './keys.ts';
 import { Records } from './records.ts';
+import { SymbolStates } from './symbol-states.ts';
 import {
   loadPages,
   loadTables,
@@ -36,7 +37,7 @@ export type { LookupOutcome } from './executables.ts';
 export type { FramesOutcome, FramesRequest } from './frames.ts';
 export type { SearchPage, SearchQuery } from './search.ts';
 export { StoredRecord } from './stored-record.ts';
-export type { Published } from './tables.ts';
+export type { Published, TableSummary } from './symbol-states.ts';
 export { EventFeed, Executables, Frames, Tables };
 
 /** How often the epoch is looked at: what a loss may stay unseen, beside every reconnect. */
@@ -64,6 +65,7 @@ export interface Catalog {
   readonly frames: Frames;
   readonly tables: Tables;
   readonly sources: Sources;
+  readonly states: SymbolStates;
   readonly demand: Demand;
   readonly erasure: Erasure;
   readonly events: EventFeed;
@@ -90,7 +92,7 @@ export function createCatalog({
   const demangler = new Demangler(Math.floor((cacheBytes * shares.names) / nameBytesPerChar));
   const records = new Records(store, entries);
   const executables = new Executables(store, records, entries);
-  const tables = new Tables(store, records, headers, pages);
+  const tables = new Tables(store, headers, pages);
   const all = () => {
     entries.dropAll();
     windows.dropAll();
@@ -115,6 +117,7 @@ export function createCatalog({
     frames: new Frames(store, executables, records, windows, tables, demangler),
     tables,
     sources,
+    states: new SymbolStates(store, records),
     demand,
     erasure: new Erasure(store, executables, sources, demand),
     events,

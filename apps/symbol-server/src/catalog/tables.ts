@@ -1,4 +1,4 @@
-// Symbol tables in the store: written in pages under their digest, then made known by one flip of the record. A lookup
+// Symbol tables in the store: written in pages under their digest, then made known by one flip of the record (symbol-states.ts). A lookup
 // costs the header (kept in this process) and at most one read for each page that it does not hold.
 //
 // A table is immutable, so what is cached of it is true for ever; which table an executable has is said by its record.
@@ -10,30 +10,24 @@ import {
   type Swap,
   type TieredCache,
 } from '@symkeep/cache';
-import {
-  type Address,
-  type ExecutableId,
-  type ExecutableRecord,
-  qualityRank,
-  type SymbolsSummary,
-} from '@symkeep/protocol';
+import type { Address, ExecutableId } from '@symkeep/protocol';
 import {
   type DecodedPage,
   type Demangler,
   decodePage,
+  headerLengthOf,
+  headerPrefixBytes,
   locationAt,
   none,
   openSymbolTable,
+  pageExtent,
   pageOf,
   relativeTo,
   SymbolsError,
   type SymbolTable,
   sourceOf,
-  type WrittenTable,
 } from '@symkeep/symbols';
 import { tableHeaderAt, tablePageAt } from './keys.ts';
-import type { Records } from './records.ts';
-import { StoredRecord } from './stored-record.ts';
 import { TableFrames } from './table-frames.ts';
 
 /** Pages of one write: about half a megabyte on its way. */
@@ -50,21 +44,16 @@ export interface PageKey extends TableKey {
 export type TableCache = TieredCache<TableKey, SymbolTable>;
 export type PageCache = TieredCache<PageKey, DecodedPage>;
 
-/** `kept`: what is there is as good or better, and stays. */
-export interface Published {
-  readonly status: 'published' | 'kept' | 'not_found';
-  readonly generation: number;
-}
+/** Bytes `[start, end)` of a table's file form. */
+export type TableBytes = (start: number, end: number) => Promise<Uint8Array>;
 
 export class Tables {
   readonly #store: Store;
-  readonly #records: Records;
   readonly #tables: TableCache;
   readonly #pages: PageCache;
 
-  constructor(store: Store, records: Records, tables: TableCache, pages: PageCache) {
+  constructor(store: Store, tables: TableCache, pages: PageCache) {
     this.#store = store;
-    this.#records = records;
     this.#tables = tables;
     this.#pages = pages;
   }
@@ -116,65 +105,57 @@ export class Tables {
     return pages;
   }
 
-  /**
-   * Writes a table and makes it the executable's, unless what it has is better. Dying at any point leaves the old one or
-   * the new one.
-   */
-  async publish(
-    id: ExecutableId,
-    written: WrittenTable,
-    sample: EpochSample,
-  ): Promise<Published | StoreUnavailable> {
-    const { digest } = written;
-    const outage = await this.#write(id, written, sample);
-    if (outage !== undefined) return outage;
-    const now = await this.#store.now();
-    if (now instanceof StoreUnavailable) return now;
-    const symbols = summaryOf(written);
-    const [changed] = await this.#records.change(
-      [
-        {
-          id,
-          next: (current) => {
-            if (!(current instanceof StoredRecord) || !isBetter(symbols, current.record.symbols)) return null;
-            const { record } = current;
-            const generation = Math.max(record.generation + 1, now);
-            const version = Math.max(record.version + 1, now);
-            return { entry: StoredRecord.of({ ...record, symbols, version, generation }), event: 'symbols' };
-          },
-        },
-      ],
-      sample,
-    );
-    if (changed instanceof StoreUnavailable) return changed;
-    const after = changed?.after;
-    if (!(after instanceof StoredRecord)) return { status: 'not_found', generation: 0 };
-    const { generation } = after.record;
-    const isOurs = after.record.symbols.digest === digest;
-    return { status: isOurs && changed?.before !== after ? 'published' : 'kept', generation };
-  }
-
-  async #write(
-    id: ExecutableId,
-    { header, pages, digest }: WrittenTable,
+  /** Puts a table into the store, where nobody finds it until a record names it. Writing what is there changes nothing. */
+  async write(
+    { id, digest }: TableKey,
+    bytes: TableBytes,
     sample: EpochSample,
   ): Promise<StoreUnavailable | undefined> {
-    const values: [StoreKey, Uint8Array][] = pages.map((page, index) => [
-      tablePageAt(id, digest, index),
-      page,
-    ]);
+    const length = headerLengthOf(await bytes(0, headerPrefixBytes));
+    const header = await bytes(0, length);
+    const table = openSymbolTable(header);
+    for (let from = 0; from < table.pageCount; from += pagesPerWrite) {
+      const to = Math.min(from + pagesPerWrite, table.pageCount);
+      const start = table.pageOffsets[from]!;
+      const chunk = await bytes(start, table.pageOffsets[to]!);
+      const pages = Array.from({ length: to - from }, (_, index): [StoreKey, Uint8Array] => {
+        const { offset, length: pageBytes } = pageExtent(table, from + index);
+        const at = offset - start;
+        return [tablePageAt(id, digest, from + index), chunk.subarray(at, at + pageBytes)];
+      });
+      const outage = await this.#put(pages, sample);
+      if (outage !== undefined) return outage;
+    }
     // The header last: whoever finds it finds all pages.
-    values.push([tableHeaderAt(id, digest), header]);
-    for (let from = 0; from < values.length; from += pagesPerWrite) {
-      const swaps: Swap[] = values
-        .slice(from, from + pagesPerWrite)
-        .map(([at, value]) => ({ at, expected: null, value }));
-      for (const [index, outcome] of (await this.#store.swap(swaps)).entries()) {
-        if (outcome instanceof StoreUnavailable) return outcome;
-        sample.confirm(swaps[index]!.at.shard, outcome.epoch);
-      }
+    return this.#put([[tableHeaderAt(id, digest), header]], sample);
+  }
+
+  async #put(
+    values: readonly [StoreKey, Uint8Array][],
+    sample: EpochSample,
+  ): Promise<StoreUnavailable | undefined> {
+    const swaps: Swap[] = values.map(([at, value]) => ({ at, expected: null, value }));
+    for (const [index, outcome] of (await this.#store.swap(swaps)).entries()) {
+      if (outcome instanceof StoreUnavailable) return outcome;
+      sample.confirm(swaps[index]!.at.shard, outcome.epoch);
     }
     return undefined;
+  }
+
+  /** Whether all of a table is in the store. */
+  async isWhole({ id, digest }: TableKey): Promise<boolean | StoreUnavailable> {
+    const at = tableHeaderAt(id, digest);
+    const [header] = await this.#store.get([at]);
+    if (header instanceof StoreUnavailable) return header;
+    if (header === null) return false;
+    const count = await this.#store.countFields(at);
+    if (count instanceof StoreUnavailable) return count;
+    return count === openSymbolTable(header!).pageCount + 1;
+  }
+
+  /** Forgets a table that no record names any more. */
+  drop(keys: readonly TableKey[]): Promise<StoreUnavailable | undefined> {
+    return this.#store.drop(keys.map(({ id, digest }) => tableHeaderAt(id, digest)));
   }
 }
 
@@ -214,20 +195,4 @@ function opened<T>(
     if (!(error instanceof SymbolsError)) throw error;
     return new StoreUnavailable('damaged', `symbol table ${digest}: ${error.message}`, error);
   }
-}
-
-function summaryOf({ header, digest }: WrittenTable): SymbolsSummary {
-  const { quality, functions, ranges, sources, pageOffsets } = openSymbolTable(header);
-  return {
-    ...{ state: 'ready', quality, functions, ranges, bytes: pageOffsets.at(-1) ?? header.length },
-    ...{ sources: sources.map(({ source }) => source), digest },
-  };
-}
-
-// Better replaces worse; of two of one quality, the one that covers more code.
-function isBetter(next: SymbolsSummary, current: ExecutableRecord['symbols']): boolean {
-  if (current.state !== 'ready') return true;
-  if (next.digest === current.digest) return false;
-  const gain = qualityRank(next.quality) - qualityRank(current.quality);
-  return gain > 0 || (gain === 0 && next.ranges > current.ranges);
 }

@@ -5,6 +5,7 @@ import type { Clock, EpochSample } from '@symkeep/cache';
 import type { Encoding } from '@symkeep/protocol';
 import { z } from 'zod';
 import type { Catalog } from '../catalog/index.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { Waiters } from './waiters.ts';
 
 export type Role = 'read' | 'agent' | 'upload' | 'admin';
@@ -12,6 +13,7 @@ export type Role = 'read' | 'agent' | 'upload' | 'admin';
 /** What operations work with. */
 export interface Context {
   readonly catalog: Catalog;
+  readonly jobs: Jobs;
   readonly waiters: Waiters;
   readonly clock: Clock;
   readonly version: string;

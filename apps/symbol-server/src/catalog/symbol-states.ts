@@ -1,0 +1,148 @@
+// What a record says of its symbols: `queued`, `running`, `ready` or `failed`, each by one compare-and-set. A state follows
+// from a version of the executable's set of sources, and never replaces one that follows from a later version. A record
+// that is `ready` stays so until there is another table: what is known goes on being served.
+import { type EpochSample, type Store, StoreUnavailable } from '@symkeep/cache';
+import {
+  type EventKind,
+  type ExecutableId,
+  type ExecutableRecord,
+  noSymbols,
+  type SymbolsSummary,
+  unseenRecordOf,
+} from '@symkeep/protocol';
+import type { Records } from './records.ts';
+import { StoredRecord } from './stored-record.ts';
+
+/** A table to be given out. */
+export type TableSummary = Omit<SymbolsSummary, 'state' | 'setVersion'> & { readonly digest: string };
+
+/** `kept`: what follows from a later set is there, and stays. `erased`: nothing of it is to be known any more. */
+export interface Published {
+  readonly status: 'published' | 'unchanged' | 'kept' | 'erased';
+  readonly generation: number;
+}
+
+export class SymbolStates {
+  readonly #store: Store;
+  readonly #records: Records;
+
+  constructor(store: Store, records: Records) {
+    this.#store = store;
+    this.#records = records;
+  }
+
+  /** Makes the record if no agent has reported the executable yet: who brought a file of it has read it too. */
+  queued(id: ExecutableId, setVersion: number, sample: EpochSample): Promise<StoreUnavailable | undefined> {
+    return this.#mark(id, (symbols) => working('queued', symbols, setVersion), sample);
+  }
+
+  running(id: ExecutableId, setVersion: number, sample: EpochSample): Promise<StoreUnavailable | undefined> {
+    return this.#mark(id, (symbols) => working('running', symbols, setVersion), sample);
+  }
+
+  /** There is no table, or no newer one, for a reason. */
+  failed(
+    id: ExecutableId,
+    setVersion: number,
+    reason: string,
+    sample: EpochSample,
+  ): Promise<StoreUnavailable | undefined> {
+    const next = (symbols: SymbolsSummary): SymbolsSummary =>
+      symbols.state === 'ready'
+        ? { ...symbols, reason }
+        : { ...noSymbols, state: 'failed', reason, setVersion };
+    return this.#mark(id, next, sample);
+  }
+
+  /** No source is left, so nothing is known any more; the generation tells everyone. */
+  async withdrawn(
+    id: ExecutableId,
+    setVersion: number,
+    sample: EpochSample,
+  ): Promise<StoreUnavailable | undefined> {
+    const flipped = await this.#flip(id, setVersion, () => ({ ...noSymbols, setVersion }), sample);
+    return flipped instanceof StoreUnavailable ? flipped : undefined;
+  }
+
+  /** Makes a table, of which every page is in the store, the executable's. */
+  ready(
+    id: ExecutableId,
+    table: TableSummary,
+    setVersion: number,
+    sample: EpochSample,
+  ): Promise<Published | StoreUnavailable> {
+    return this.#flip(id, setVersion, () => ({ ...table, state: 'ready', setVersion }), sample);
+  }
+
+  async #flip(
+    id: ExecutableId,
+    setVersion: number,
+    next: () => SymbolsSummary,
+    sample: EpochSample,
+  ): Promise<Published | StoreUnavailable> {
+    const now = await this.#store.now();
+    if (now instanceof StoreUnavailable) return now;
+    const symbols = next();
+    let status: Published['status'] = 'erased';
+    const changed = await this.#change(id, sample, now, (record) => {
+      const current = record.symbols;
+      status = 'kept';
+      if ((current.setVersion ?? 0) > setVersion) return null;
+      status = current.digest === symbols.digest && current.state !== 'failed' ? 'unchanged' : 'published';
+      if (status === 'unchanged' && current.setVersion === setVersion && current.reason === symbols.reason)
+        return null;
+      const version = Math.max(record.version + 1, now);
+      // The same table under another version of the set says nothing new.
+      if (status === 'unchanged') return { record: { ...record, symbols, version }, event: 'record' };
+      const generation = Math.max(record.generation + 1, now);
+      return { record: { ...record, symbols, version, generation }, event: 'symbols' };
+    });
+    if (changed instanceof StoreUnavailable) return changed;
+    return { status, generation: changed.generation };
+  }
+
+  async #mark(
+    id: ExecutableId,
+    next: (symbols: SymbolsSummary) => SymbolsSummary,
+    sample: EpochSample,
+  ): Promise<StoreUnavailable | undefined> {
+    const now = await this.#store.now();
+    if (now instanceof StoreUnavailable) return now;
+    const changed = await this.#change(id, sample, now, (record) => {
+      const symbols = next(record.symbols);
+      if (symbols === record.symbols) return null;
+      return { record: { ...record, symbols, version: Math.max(record.version + 1, now) }, event: 'record' };
+    });
+    return changed instanceof StoreUnavailable ? changed : undefined;
+  }
+
+  async #change(
+    id: ExecutableId,
+    sample: EpochSample,
+    now: number,
+    next: (record: ExecutableRecord) => { record: ExecutableRecord; event: EventKind } | null,
+  ): Promise<ExecutableRecord | StoreUnavailable> {
+    const [changed] = await this.#records.change(
+      [
+        {
+          id,
+          next: (current) => {
+            // An alias is no canonical ID, and what was erased stays so.
+            if (current !== null && !(current instanceof StoredRecord)) return null;
+            const made = next(current === null ? unseenRecordOf(id, now) : current.record);
+            return made === null ? null : { entry: StoredRecord.of(made.record), event: made.event };
+          },
+        },
+      ],
+      sample,
+    );
+    if (changed instanceof StoreUnavailable) return changed;
+    return changed?.after instanceof StoredRecord ? changed.after.record : unseenRecordOf(id, now);
+  }
+}
+
+function working(state: 'queued' | 'running', symbols: SymbolsSummary, setVersion: number): SymbolsSummary {
+  if (symbols.state === 'ready' || (symbols.setVersion ?? 0) > setVersion) return symbols;
+  if (symbols.state === state && symbols.setVersion === setVersion) return symbols;
+  return { ...noSymbols, state, setVersion };
+}
