@@ -75,7 +75,7 @@ const idTable: [string, RawRequest, number, string][] = [
   ],
   ['frames of what nothing has', get(`/v1/executables/${unknown}/frames/0x1`), 404, 'not_found'],
   ['an unknown path', get('/v2/executables'), 404, 'not_found'],
-  ['a method that is not offered', request('DELETE', lookup), 404, 'not_found'],
+  ['a method that is not offered', request('DELETE', '/v1/frames/lookup'), 404, 'not_found'],
   ['a method that is none', ['BREW / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n'], 400, 'invalid_argument'],
   ['a limit of nothing', get('/v1/executables?limit=0'), 400, 'invalid_argument'],
   ['a limit over the most', get('/v1/executables?limit=1001'), 400, 'invalid_argument'],

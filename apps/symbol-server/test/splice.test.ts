@@ -16,7 +16,7 @@ const item = fc.oneof<fc.Arbitrary<ExecutableRecord | string>[]>(record, error);
 
 // As it was in the store: bytes only.
 function stored(one: ExecutableRecord): StoredRecord {
-  return new StoredRecord(encode(one, 'msgpack'));
+  return StoredRecord.read(encode(one, 'msgpack'));
 }
 
 describe.each<Encoding>(['json', 'msgpack'])('replies spliced in %s', (encoding) => {

@@ -102,8 +102,12 @@ export class RedisStore implements Store {
     const values = new Array<Read>(keys.length).fill(null);
     for (const [i, { positions }] of reads.entries()) {
       const reply = replies[i]!;
-      for (const [n, at] of positions.entries())
-        values[at] = reply instanceof StoreUnavailable ? reply : valueAt(reply, n);
+      const list = reply instanceof StoreUnavailable ? undefined : listOf(reply);
+      for (let n = 0; n < positions.length; n++) {
+        const value = list === undefined ? (reply as StoreUnavailable) : list[n];
+        values[positions[n]!] =
+          value instanceof Uint8Array || value instanceof StoreUnavailable ? value : null;
+      }
     }
     return values;
   }
@@ -115,7 +119,8 @@ export class RedisStore implements Store {
   #readsOf(keys: readonly StoreKey[]): ReadCommand[] {
     const open = new Map<number | string, ReadCommand>();
     const reads: ReadCommand[] = [];
-    for (const [i, { shard, key, field }] of keys.entries()) {
+    for (let i = 0; i < keys.length; i++) {
+      const { shard, key, field } = keys[i]!;
       const name = this.#prefixes[shard]! + key;
       const group = field === undefined ? (this.#nodes.spansShards ? 0 : shard) : name;
       let read = open.get(group);
@@ -339,11 +344,6 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     this.#events.close();
   }
-}
-
-function valueAt(reply: Reply, position: number): Uint8Array | null {
-  const value = listOf(reply)[position];
-  return value instanceof Uint8Array ? value : null;
 }
 
 function millisecondsOf(reply: Reply): number {

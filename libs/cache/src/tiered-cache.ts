@@ -17,6 +17,8 @@ const batchMaxDefault = 1_000;
 const pendingMaxDefault = 65_536;
 /** A power of two. An invalidation makes each load of another key with its stamp run again: one in 4,096. */
 const stampCount = 4_096;
+/** Of the table of flights; a power of two. */
+const bucketCount = 4_096;
 
 /** A value, null for known or found absent, or why it cannot be said. */
 export type Loaded<V> = V | null | StoreUnavailable;
@@ -28,9 +30,10 @@ export interface TieredCacheOptions<K, V extends NonNullable<unknown>>
   /** Unsigned 64 bit, where entries are kept by key and address. */
   readonly addressOf?: (key: K) => bigint;
   /**
-   * Reads the tier behind. Answers in order; what it rejects with is passed on to all who wait for the batch.
+   * Reads the tier behind; `bytes` are the binary keys, one after another. Answers in order; what it rejects with is
+   * passed on to all who wait for the batch.
    */
-  readonly load: (keys: readonly K[]) => Promise<readonly Loaded<V>[]>;
+  readonly load: (keys: readonly K[], bytes: Uint8Array) => Promise<readonly Loaded<V>[]>;
   /** Whether an entry is still true for this key, which may name a newer generation; if not, it is a miss. */
   readonly isCurrent?: (value: V, key: K) => boolean;
   /** Where absences are kept; without it each absence is loaded again. */
@@ -61,36 +64,66 @@ export type TieredCacheMetrics = { readonly [name in keyof LruMetrics]: number }
   readonly pending: number;
 };
 
-/** Where a key is: its bytes, the words of its address, and a hash of both. */
-interface Place {
-  readonly bytes: Uint8Array;
-  readonly lo: number;
-  readonly hi: number;
-  readonly hash: number;
-}
-
 /** A key on its way: its place in a batch. What was loaded for it is there once the batch has landed. */
 class Flight<K, V> {
   readonly batch: Batch<K, V>;
   readonly index: number;
-  readonly place: Place;
-  constructor(batch: Batch<K, V>, index: number, place: Place) {
+  /** Another, older one in the same bucket. */
+  next: Flight<K, V> | undefined;
+  constructor(batch: Batch<K, V>, index: number) {
     this.batch = batch;
     this.index = index;
-    this.place = place;
+    this.next = undefined;
   }
 }
 
-/** What one load is for. One promise serves all its keys, since one for each would cost more than the load. */
+/** Keys that the bytes of a batch are first made for. */
+const batchKeysFirst = 16;
+
+/**
+ * What one load is for. One promise serves all its keys, and what is known of them stands in columns: an object and
+ * a promise for each would cost more than the load.
+ */
 class Batch<K, V> {
   readonly keys: K[] = [];
   readonly flights: Flight<K, V>[] = [];
+  /** The binary keys, one after another. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** The words of the addresses, and a hash of both. */
+  readonly lo: number[] = [];
+  readonly hi: number[] = [];
+  readonly hashes: number[] = [];
   readonly landing = Promise.withResolvers<readonly Loaded<V>[]>();
   values: readonly Loaded<V>[] | undefined;
 
-  constructor() {
+  constructor(keyBytes: number) {
+    this.bytes = new Uint8Array(keyBytes * batchKeysFirst);
     // Who waits is told; that nobody waits any more is no error.
     this.landing.promise.catch(() => undefined);
+  }
+
+  add(key: K, bytes: Uint8Array, lo: number, hi: number, hash: number): Flight<K, V> {
+    const flight = new Flight(this, this.keys.length);
+    const at = flight.index * bytes.length;
+    if (at === this.bytes.length) {
+      const grown = new Uint8Array(2 * at);
+      grown.set(this.bytes);
+      this.bytes = grown;
+    }
+    this.bytes.set(bytes, at);
+    this.keys.push(key);
+    this.flights.push(flight);
+    this.lo.push(lo);
+    this.hi.push(hi);
+    this.hashes.push(hash);
+    return flight;
+  }
+
+  isAt(index: number, bytes: Uint8Array, lo: number, hi: number): boolean {
+    if (this.lo[index] !== lo || this.hi[index] !== hi) return false;
+    const at = index * bytes.length;
+    for (let i = 0; i < bytes.length; i++) if (this.bytes[at + i] !== bytes[i]) return false;
+    return true;
   }
 }
 
@@ -102,10 +135,19 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
   readonly #batchMs: number;
   readonly #pendingMax: number;
   readonly #stamps = new Uint32Array(stampCount);
-  /** By the hash of the place: of two keys with one hash, one is loaded without company. */
-  readonly #flights = new Map<number, Flight<K, V>>();
+  /**
+   * By hash. No Map: as keys come and go it makes ever new tables, of which each dead one that has grown old keeps the
+   * next alive, and with it all that was loaded since the last full collection.
+   */
+  readonly #flights = new Array<Flight<K, V> | undefined>(bucketCount).fill(undefined);
   readonly #key: Uint8Array<ArrayBuffer>;
-  #batch = new Batch<K, V>();
+  /** Where the key located last is: its bytes, the words of its address, and a hash of both. */
+  #bytes: Uint8Array;
+  #lo = 0;
+  #hi = 0;
+  #hash = 0;
+  #locations = 0;
+  #batch: Batch<K, V>;
   #cancelDeparture: () => void = () => undefined;
   #pending = 0;
   readonly #counts = {
@@ -129,6 +171,8 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
     this.#batchMs = options.batchMs ?? 0;
     this.#pendingMax = options.pendingMax ?? pendingMaxDefault;
     this.#key = new Uint8Array(options.keyBytes);
+    this.#bytes = this.#key;
+    this.#batch = new Batch(options.keyBytes);
   }
 
   /**
@@ -149,33 +193,38 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
   /** Results in order; all misses go into one load, each key once. */
   async getMany(keys: readonly K[]): Promise<Loaded<V>[]> {
     const results = new Array<Loaded<V>>(keys.length).fill(null);
-    const flights: [index: number, flight: Flight<K, V>][] = [];
-    for (const [index, key] of keys.entries()) {
-      const found = this.#find(key);
-      if (found instanceof Flight) flights.push([index, found]);
-      else results[index] = found;
+    const flights: Flight<K, V>[] = [];
+    const missed: number[] = [];
+    for (let index = 0; index < keys.length; index++) {
+      const found = this.#find(keys[index]!);
+      if (found instanceof Flight) {
+        flights.push(found);
+        missed.push(index);
+      } else results[index] = found;
     }
-    for (const [index, flight] of flights) {
-      const landed = this.#landed(flight, keys[index]!);
-      results[index] = landed === undefined ? await this.#arrival(flight, keys[index]!) : landed;
+    for (let n = 0; n < flights.length; n++) {
+      const index = missed[n]!;
+      const landed = this.#landed(flights[n]!, keys[index]!);
+      results[index] = landed === undefined ? await this.#arrival(flights[n]!, keys[index]!) : landed;
     }
     return results;
   }
 
   /** What is known of the key may be wrong by now: it is dropped, and no load begun before is kept. */
   invalidate(key: K): void {
-    const { bytes, lo, hi, hash } = this.#placeOf(key);
+    this.#locate(key);
     this.#counts.invalidations++;
-    this.#stamps[hash & (stampCount - 1)]!++;
-    this.#flights.delete(hash);
-    this.#lru.remove(bytes, 0, lo, hi);
-    this.#absences?.cancel(bytes, 0, lo, hi);
+    this.#stamps[this.#hash & (stampCount - 1)]!++;
+    const flight = this.#flight();
+    if (flight !== undefined) this.#leave(flight);
+    this.#absences?.cancel(this.#bytes, 0, this.#lo, this.#hi);
+    this.#lru.remove(this.#bytes, 0, this.#lo, this.#hi);
   }
 
   /** Everything may be wrong by now. */
   dropAll(): void {
     this.#counts.drops++;
-    this.#flights.clear();
+    this.#flights.fill(undefined);
     this.#lru.purge();
     this.#absences?.clear();
   }
@@ -184,34 +233,39 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
     return { ...this.#lru.metrics(), ...this.#counts, pending: this.#pending };
   }
 
-  /** The bytes hold until the next call, unless they are copied. */
-  #placeOf(key: K): Place {
-    const bytes = this.#options.keyOf(key, this.#key);
+  /** Holds until the next key is located. Returns a number of its own. */
+  #locate(key: K): number {
+    this.#bytes = this.#options.keyOf(key, this.#key);
     const address = this.#options.addressOf?.(key);
-    const lo = address === undefined ? 0 : Number(BigInt.asIntN(32, address));
-    const hi = address === undefined ? 0 : Number(BigInt.asIntN(32, address >> 32n));
-    return { bytes, lo, hi, hash: hashOf(bytes, lo, hi) };
+    this.#lo = address === undefined ? 0 : Number(BigInt.asIntN(32, address));
+    this.#hi = address === undefined ? 0 : Number(BigInt.asIntN(32, address >> 32n));
+    this.#hash = hashOf(this.#bytes, this.#lo, this.#hi);
+    return ++this.#locations;
   }
 
   /** The value itself where it is cached, so that hits wait for nothing; else the flight that brings it. */
   #find(key: K): Loaded<V> | Flight<K, V> {
-    const place = this.#placeOf(key);
-    const known = this.hit(place.bytes, 0, place.lo, place.hi);
-    if (known === undefined) return this.#board(key, place);
-    if (known === null || this.#isCurrent(known, key)) return known;
-    this.#counts.outdated++;
-    this.#lru.remove(place.bytes, 0, place.lo, place.hi);
-    return this.#board(key, place);
+    const location = this.#locate(key);
+    const known = this.hit(this.#bytes, 0, this.#lo, this.#hi);
+    if (known === null) return known;
+    if (known !== undefined) {
+      if (this.#isCurrent(known, key)) return known;
+      this.#counts.outdated++;
+      this.#lru.remove(this.#bytes, 0, this.#lo, this.#hi);
+    }
+    // What left the cache meanwhile may have told somebody who located another key.
+    if (location !== this.#locations) this.#locate(key);
+    return this.#board(key);
   }
 
   #isCurrent(value: V, key: K): boolean {
     return this.#options.isCurrent?.(value, key) ?? true;
   }
 
-  /** Joins the flight of the key, or books a new one in the open batch. */
-  #board(key: K, place: Place): Flight<K, V> | StoreUnavailable {
-    const flight = this.#flights.get(place.hash);
-    if (flight !== undefined && isSame(flight.place, place)) {
+  /** Joins the flight of the key, which was located last, or books a new one in the open batch. */
+  #board(key: K): Flight<K, V> | StoreUnavailable {
+    const flight = this.#flight();
+    if (flight !== undefined) {
       this.#counts.coalesced++;
       return flight;
     }
@@ -220,12 +274,10 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
       return new StoreUnavailable('overloaded', `${this.#pending} keys are waiting to be loaded`);
     }
     const batch = this.#batch;
-    const kept = { ...place, bytes: place.bytes === this.#key ? place.bytes.slice() : place.bytes };
-    const booked = new Flight(batch, batch.keys.length, kept);
-    this.#flights.set(place.hash, booked);
+    const booked = batch.add(key, this.#bytes, this.#lo, this.#hi, this.#hash);
+    booked.next = this.#flights[this.#hash & (bucketCount - 1)];
+    this.#flights[this.#hash & (bucketCount - 1)] = booked;
     this.#pending++;
-    batch.keys.push(key);
-    batch.flights.push(booked);
     if (batch.keys.length >= this.#batchMax) this.#depart();
     else if (batch.keys.length === 1) this.#scheduleDeparture();
     return booked;
@@ -256,24 +308,25 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
 
   #depart(): void {
     const batch = this.#batch;
-    this.#batch = new Batch();
+    this.#batch = new Batch(this.#options.keyBytes);
     this.#cancelDeparture();
     void this.#fly(batch);
   }
 
   async #fly(batch: Batch<K, V>): Promise<void> {
-    const { keys, flights, landing } = batch;
+    const { keys, hashes, landing } = batch;
     const { drops } = this.#counts;
-    const stamps = flights.map(({ place }) => this.#stampOf(place));
+    const stamps = hashes.map((hash) => this.#stampOf(hash));
     this.#counts.loads++;
     this.#counts.loadedKeys += keys.length;
     try {
-      const values = await this.#options.load(keys);
+      const { keyBytes } = this.#options;
+      const values = await this.#options.load(keys, batch.bytes.subarray(0, keys.length * keyBytes));
       if (values.length !== keys.length)
         throw new RangeError(`${keys.length} keys loaded ${values.length} values`);
-      for (const [i, { place }] of flights.entries()) {
-        const isFresh = drops === this.#counts.drops && stamps[i] === this.#stampOf(place);
-        this.#install(place, values[i]!, isFresh);
+      for (let i = 0; i < keys.length; i++) {
+        const isFresh = drops === this.#counts.drops && stamps[i] === this.#stampOf(hashes[i]!);
+        this.#install(batch, i, values[i]!, isFresh);
       }
       batch.values = values;
       landing.resolve(values);
@@ -282,39 +335,54 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
       landing.reject(error);
     } finally {
       this.#pending -= keys.length;
-      for (const flight of flights) this.#leave(flight);
+      for (let i = 0; i < keys.length; i++) this.#leave(batch.flights[i]!);
     }
   }
 
-  #install({ bytes, lo, hi }: Place, value: Loaded<V>, isFresh: boolean): void {
+  #install(batch: Batch<K, V>, index: number, value: Loaded<V>, isFresh: boolean): void {
+    const at = index * this.#options.keyBytes;
+    const lo = batch.lo[index]!;
+    const hi = batch.hi[index]!;
     if (value instanceof StoreUnavailable) this.#counts.outages++;
     else if (!isFresh) this.#counts.stalePopulatesRefused++;
-    else if (value === null) this.#absences?.add(bytes, 0, lo, hi);
+    else if (value === null) this.#absences?.add(batch.bytes, at, lo, hi);
     else {
-      this.#absences?.cancel(bytes, 0, lo, hi);
-      this.#lru.set(bytes, value, 0, lo, hi);
+      this.#absences?.cancel(batch.bytes, at, lo, hi);
+      this.#lru.set(batch.bytes, value, at, lo, hi);
     }
   }
 
-  /** An invalidation may have let another flight of the same key begin. */
-  #leave(flight: Flight<K, V>): void {
-    const { hash } = flight.place;
-    if (this.#flights.get(hash) === flight) this.#flights.delete(hash);
+  /** The flight of the key located last. */
+  #flight(): Flight<K, V> | undefined {
+    let flight = this.#flights[this.#hash & (bucketCount - 1)];
+    while (flight !== undefined && !flight.batch.isAt(flight.index, this.#bytes, this.#lo, this.#hi)) {
+      flight = flight.next;
+    }
+    return flight;
   }
 
-  #stampOf({ hash }: Place): number {
+  /** Takes no more passengers, if it did: an invalidation may have let another flight of the same key begin. */
+  #leave(flight: Flight<K, V>): void {
+    const bucket = flight.batch.hashes[flight.index]! & (bucketCount - 1);
+    let newer: Flight<K, V> | undefined;
+    let at = this.#flights[bucket];
+    while (at !== undefined && at !== flight) {
+      newer = at;
+      at = at.next;
+    }
+    if (at === undefined) return;
+    if (newer === undefined) this.#flights[bucket] = flight.next;
+    else newer.next = flight.next;
+    flight.next = undefined;
+  }
+
+  #stampOf(hash: number): number {
     return this.#stamps[hash & (stampCount - 1)]!;
   }
 }
 
 function isValue<V>(loaded: Loaded<V> | undefined): loaded is V & NonNullable<unknown> {
   return loaded !== undefined && loaded !== null && !(loaded instanceof StoreUnavailable);
-}
-
-function isSame(a: Place, b: Place): boolean {
-  if (a.lo !== b.lo || a.hi !== b.hi) return false;
-  for (let i = 0; i < a.bytes.length; i++) if (a.bytes[i] !== b.bytes[i]) return false;
-  return true;
 }
 
 /** FNV-1a; who can aim at a hash gains no more than a load that is not shared, or not kept. */

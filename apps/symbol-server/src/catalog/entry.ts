@@ -7,18 +7,21 @@ import { StoredRecord } from './stored-record.ts';
 /** More canonical IDs under one alias than this are not told apart any more; two already make it ambiguous. */
 const targetsMax = 4;
 
+/** What the small ones take with their place in the cache. */
+const smallWeight = 512;
+
 /** An alias: one hop, never a chain. A file hash or Go ID that several executables claim keeps them all. */
 export class Alias {
   readonly targets: readonly ExecutableId[];
-  #wire: Uint8Array | undefined;
-  constructor(targets: readonly ExecutableId[], wire?: Uint8Array) {
+  readonly wire: Uint8Array;
+
+  constructor(targets: readonly ExecutableId[], wire: Uint8Array = encode(targets, 'msgpack')) {
     this.targets = targets;
-    this.#wire = wire;
+    this.wire = wire;
   }
 
-  get wire(): Uint8Array {
-    this.#wire ??= encode(this.targets, 'msgpack');
-    return this.#wire;
+  get weight(): number {
+    return smallWeight;
   }
 
   /** The alias that leads to `id` as well; itself if it does already. Keeps the smallest, whatever the order. */
@@ -37,6 +40,10 @@ export class Tombstone {
     this.at = at;
   }
 
+  get weight(): number {
+    return smallWeight;
+  }
+
   get wire(): Uint8Array {
     return encode(this.at, 'msgpack');
   }
@@ -44,9 +51,12 @@ export class Tombstone {
 
 export type Entry = StoredRecord | Alias | Tombstone;
 
+/** The entry in bytes, which it does not keep. */
 export function readEntry(wire: Uint8Array): Entry {
   const isArray = (wire[0]! & 0xf0) === 0x90 || wire[0] === 0xdc || wire[0] === 0xdd;
   const isMap = (wire[0]! & 0xf0) === 0x80 || wire[0] === 0xde || wire[0] === 0xdf;
   if (!isArray && !isMap) return new Tombstone(decode(wire, 'msgpack') as number);
-  return isArray ? new Alias(decode(wire, 'msgpack') as ExecutableId[], wire) : new StoredRecord(wire);
+  return isArray
+    ? new Alias(decode(wire, 'msgpack') as ExecutableId[], new Uint8Array(wire))
+    : StoredRecord.read(wire);
 }

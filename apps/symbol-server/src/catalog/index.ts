@@ -19,7 +19,7 @@ import { EventFeed } from './events.ts';
 import { Executables } from './executables.ts';
 import { FrameWindow } from './frame-window.ts';
 import { Frames, type WindowKey } from './frames.ts';
-import { framesAt, recordAt } from './keys.ts';
+import { framesAt, recordsAt } from './keys.ts';
 import { Records } from './records.ts';
 import { SymbolStates } from './symbol-states.ts';
 import {
@@ -147,11 +147,10 @@ function entryCache(store: Store, clock: Clock, bytes: number): TieredCache<Exec
     keyOf: idKeyOf,
     entriesMax: Math.max(1_024, Math.floor(bytes / entryBytesMin)),
     weightMax: bytes,
-    weigh: (entry) => entry.wire.length + entryBytesMin,
-    load: async (ids: readonly ExecutableId[]) => {
-      const reads = await store.get(ids.map(recordAt));
-      // Copied: a read may be a part of the client's receive buffer, which one cached record would keep alive.
-      return reads.map((read) => (read instanceof Uint8Array ? readEntry(new Uint8Array(read)) : read));
+    weigh: (entry) => entry.weight,
+    load: async (ids: readonly ExecutableId[], keys: Uint8Array) => {
+      const reads = await store.get(recordsAt(ids, keys));
+      return reads.map((read) => (read instanceof Uint8Array ? readEntry(read) : read));
     },
   });
 }

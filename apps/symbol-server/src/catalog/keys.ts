@@ -15,9 +15,9 @@ export function shardOf(id: ExecutableId): number {
   return shardOfKey(idKeyOf(id, scratch));
 }
 
-export function shardOfKey(key: Uint8Array): number {
+export function shardOfKey(key: Uint8Array, offset = 0): number {
   let hash = 0x811c9dc5;
-  for (let index = 0; index < idKeyBytes; index++) hash = Math.imul(hash ^ key[index]!, 0x01000193);
+  for (let index = 0; index < idKeyBytes; index++) hash = Math.imul(hash ^ key[offset + index]!, 0x01000193);
   // The low bits of FNV depend on the low bits of the input alone.
   return ((hash >>> 16) ^ hash) & (shardCount - 1);
 }
@@ -25,6 +25,11 @@ export function shardOfKey(key: Uint8Array): number {
 /** The record of an executable, or where its ID points. */
 export function recordAt(id: ExecutableId): StoreKey {
   return { shard: shardOf(id), key: `x:${id}` };
+}
+
+/** The records of IDs whose keys stand one after another. */
+export function recordsAt(ids: readonly ExecutableId[], keys: Uint8Array): StoreKey[] {
+  return ids.map((id, index) => ({ shard: shardOfKey(keys, index * idKeyBytes), key: `x:${id}` }));
 }
 
 /** The agents' frames of one window of addresses. */

@@ -47,8 +47,8 @@ function createFastGet({ catalog, access, requestIds, metrics, clock }: Exchange
       return false;
     const record = catalog.executables.cached(key, 0);
     if (record === undefined) return false;
-    const bytes = type === jsonType ? record.json : record.wire;
-    if (bytes.length >= compressBytesMin && headers['accept-encoding'] !== undefined) return false;
+    const text = type === jsonType ? record.jsonText : record.wireText;
+    if (text.length >= compressBytesMin && headers['accept-encoding'] !== undefined) return false;
     const requestId = requestIds.of(headers['x-request-id'] as string | undefined);
     // prettier than an object, and what Node writes out as it is
     const head = ['content-type', type, 'cache-control', revalidate, 'vary', vary, 'etag', record.etag];
@@ -56,8 +56,9 @@ function createFastGet({ catalog, access, requestIds, metrics, clock }: Exchange
     const same = matchesEtag(headers['if-none-match'], record.etag);
     if (same) response.writeHead(304, head).end();
     else {
-      head.push('content-length', String(bytes.length));
-      response.writeHead(200, head).end(textOf(bytes), 'latin1');
+      head.push('content-length', String(text.length));
+      // Node writes headers and a string as one piece, headers and a buffer as two.
+      response.writeHead(200, head).end(text, 'latin1');
     }
     (same ? unmodified : found).observe(clock.now() - started);
     return true;
@@ -92,9 +93,4 @@ export function mayRead(access: Access, { headers, url }: IncomingMessage): bool
   } catch {
     return false;
   }
-}
-
-// Node writes headers and a string as one piece, headers and a buffer as two.
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }

@@ -24,7 +24,8 @@ export function lookupReplyBytes(items: readonly LookupItem[], count: number): n
   let size = resultsKey.length + arrayHeadBytesMax;
   for (let index = 0; index < count; index++) {
     const item = items[index]!;
-    size += typeof item === 'string' ? errorBytes[item].msgpack.length : recordKey.length + item.wire.length;
+    size +=
+      typeof item === 'string' ? errorBytes[item].msgpack.length : recordKey.length + item.wireText.length;
   }
   return size;
 }
@@ -42,8 +43,7 @@ export function writeLookupReply(items: readonly LookupItem[], count: number, in
     }
     // A loop: a call of `set` costs more than these eight bytes.
     for (let byte = 0; byte < recordKey.length; byte++) into[at++] = recordKey[byte]!;
-    into.set(item.wire, at);
-    at += item.wire.length;
+    at += into.write(item.wireText, at, 'latin1');
   }
   return at;
 }
