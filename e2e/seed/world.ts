@@ -255,8 +255,14 @@ export class Fleet {
     return this.agents[2]!;
   }
 
+  /** What runs anywhere, each once. */
   live(): ReportedExecutable[] {
-    return this.hosts.flatMap((host) => host.executables);
+    const all = this.hosts.flatMap((host) => host.executables);
+    return [
+      ...new Map(
+        all.map((executable) => [`${executable.ids.htlhash} ${executable.name}`, executable]),
+      ).values(),
+    ];
   }
 
   /** Live executables that the store does not give by each of their IDs, with name: read past every cache. */

@@ -124,6 +124,8 @@ describe('a miss', () => {
     const three = cache.getMany([key('a'), key('b'), key('c')]);
     await turn();
     expect(loads.map((batch) => batch.length)).toEqual([2]);
+    // That of the third; the first two no longer wait for theirs.
+    expect(clock.pendingTimers).toBe(1);
     clock.advanceSync(4);
     expect(loads).toHaveLength(1);
     clock.advanceSync(1);
