@@ -281,7 +281,7 @@ class HostAgent implements Agent {
       host: options.host,
       executables: this.#inventory.snapshot(),
       epochs: this.#reporter.snapshot().map((one) => ({ ...one, cursor: this.#cursors.get(one.epoch) })),
-      records: [],
+      records: this.catalog.snapshot(),
     };
     await keepSnapshot(snapshots, snapshot, this.#snapshotCounts, log);
   }

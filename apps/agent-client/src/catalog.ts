@@ -15,6 +15,7 @@ import {
   FRAME_STATUS,
   type FrameStatus,
   type FramesAt,
+  htlhashId,
   idKeyBytes,
   idKeyOf,
   readFrameColumns,
@@ -83,11 +84,8 @@ export class Catalog {
   readonly #frames: TieredCache<FrameKey, KnownFrames>;
   readonly #unknown: Absences;
   readonly #noFrames: Absences;
-  /**
-   * Records that came under another ID, or from a snapshot, until they are asked for under their own. An event removes
-   * them as it does cached ones.
-   */
-  readonly #primed = new Map<ExecutableId, ExecutableRecord>();
+  /** Grows with all that says that what was read before may be old. */
+  #news = 0;
   readonly #counts = { answeredLive: 0, rescans: 0 };
   #rescannedAt = Number.NEGATIVE_INFINITY;
 
@@ -158,7 +156,7 @@ export class Catalog {
 
   /** Takes in that the store knows something else of an ID now. */
   noteEvent({ id }: Pick<SymkeepEvent, 'id'>): void {
-    this.#primed.delete(id);
+    this.#news++;
     this.#records.invalidate(id);
   }
 
@@ -175,15 +173,25 @@ export class Catalog {
 
   /** Events were missed: anything may have changed. */
   dropAll(): void {
-    this.#primed.clear();
+    this.#news++;
     this.#records.dropAll();
     this.#frames.dropAll();
     this.forgetAbsences();
   }
 
+  /** The records in the cache, the one unused for longest first. */
+  snapshot(): ExecutableRecord[] {
+    return this.#records.values().filter((known) => typeof known === 'object');
+  }
+
   /** Takes over records of an earlier run; they count as long as no event since then says otherwise. */
   restore(records: readonly ExecutableRecord[]): void {
-    for (const record of records) this.#primed.set(record.id, record);
+    // Ways to a record are worth less than records, so they leave first where not all have room.
+    for (const { id, ids, ambiguous } of records) {
+      const hashes = ambiguous ? [] : ids.htlhash.map(htlhashId).filter((hash) => hash !== id);
+      for (const hash of hashes) this.#records.put(hash, id);
+    }
+    for (const record of records) this.#records.put(record.id, record);
   }
 
   metrics() {
@@ -224,27 +232,19 @@ export class Catalog {
   }
 
   async #loadRecords(ids: readonly ExecutableId[]): Promise<Loaded<Known>[]> {
-    const primed = ids.map((id) => this.#takePrimed(id));
-    const open = ids.filter((_, at) => primed[at] === undefined);
     const loaded: Loaded<Known>[] = [];
-    for (let from = 0; from < open.length; from += idsPerRequestMax) {
-      loaded.push(...(await this.#lookupAtServer(open.slice(from, from + idsPerRequestMax))));
+    for (let from = 0; from < ids.length; from += idsPerRequestMax) {
+      loaded.push(...(await this.#lookupAtServer(ids.slice(from, from + idsPerRequestMax))));
     }
-    let next = 0;
-    return primed.map((record) => record ?? loaded[next++]!);
-  }
-
-  #takePrimed(id: ExecutableId): ExecutableRecord | undefined {
-    const record = this.#primed.get(id);
-    this.#primed.delete(id);
-    return record;
+    return loaded;
   }
 
   async #lookupAtServer(ids: readonly ExecutableId[]): Promise<Loaded<Known>[]> {
+    const news = this.#news;
     const answer = await this.#outage.guard(() => this.#deps.client.lookup(ids));
     if (answer instanceof StoreUnavailable) return ids.map(() => answer);
     return answer.value.map((result, at) => {
-      if ('record' in result) return this.#filed(ids[at]!, result.record);
+      if ('record' in result) return this.#filed(ids[at]!, result.record, news === this.#news);
       if (result.error.code === 'not_found') return null;
       if (result.error.code === 'erased') return 'erased';
       return new StoreUnavailable('unreachable', `the symbol server answered ${result.error.code}`);
@@ -252,10 +252,11 @@ export class Catalog {
   }
 
   // Events name the ID under which the store keeps a record, so it is kept under that one here, too. An ambiguous
-  // record under another ID is none of that ID's own: it stays what was said under the ID that was asked for.
-  #filed(asked: ExecutableId, record: ExecutableRecord): Known {
+  // record under another ID is none of that ID's own: it stays what was said under the ID that was asked for. One that
+  // may be old already is asked for again under its own.
+  #filed(asked: ExecutableId, record: ExecutableRecord, isFresh: boolean): Known {
     if (record.id === asked || record.ambiguous) return record;
-    this.#primed.set(record.id, record);
+    if (isFresh) this.#records.put(record.id, record);
     return record.id;
   }
 

@@ -1,6 +1,4 @@
 // The version in this package's package.json: what `--version` prints and every report carries.
-import { readFileSync } from 'node:fs';
+import manifest from '../package.json' with { type: 'json' };
 
-export const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
+export const { version } = manifest;

@@ -48,6 +48,7 @@ export class MemoryServer {
   readonly frames = new Map<string, Frame[]>();
   readonly seen: Seen[] = [];
   itemsMax = 1_000;
+  #held: { given: PromiseWithResolvers<void>; delivered: PromiseWithResolvers<void> } | undefined;
   #aliases = new Map<ExecutableId, ExecutableId>();
   #events: SymkeepEvent[] = [];
   #forgotten = 0;
@@ -59,9 +60,20 @@ export class MemoryServer {
       ? { response: this.#reply(503, null), items: 0 }
       : this.#answer(request);
     this.seen.push({ method: request.method, path: request.path.split('?')[0]!, items });
+    const held = this.#held;
+    this.#held = undefined;
+    held?.given.resolve();
+    await held?.delivered.promise;
     if (isAway || this.failing === 'answer lost') throw new Error('connect ECONNREFUSED');
     return response;
   };
+
+  /** The next answer is given, but does not arrive before `deliver`. */
+  hold(): { readonly given: Promise<void>; readonly deliver: () => void } {
+    const held = { given: Promise.withResolvers<void>(), delivered: Promise.withResolvers<void>() };
+    this.#held = held;
+    return { given: held.given.promise, deliver: held.delivered.resolve };
+  }
 
   count(path: string): number {
     return this.seen.filter((one) => one.path === path).length;

@@ -210,6 +210,21 @@ export class TieredCache<K, V extends NonNullable<unknown>> {
     return results;
   }
 
+  /**
+   * Keeps what was read otherwise than by `load`, as with another key or by an earlier run. That nothing was invalidated
+   * since it was read is for the caller to see to.
+   */
+  put(key: K, value: V): void {
+    this.#locate(key);
+    this.#absences?.cancel(this.#bytes, 0, this.#lo, this.#hi);
+    this.#lru.set(this.#bytes, value, 0, this.#lo, this.#hi);
+  }
+
+  /** What is cached, the value unused for longest first: a copy. Uses nothing. */
+  values(): V[] {
+    return this.#lru.values();
+  }
+
   /** What is known of the key may be wrong by now: it is dropped, and no load begun before is kept. */
   invalidate(key: K): void {
     this.#locate(key);

@@ -73,6 +73,18 @@ beforeEach(() => {
   for (const id of ['a', 'b', 'c', 'd']) put(id, id.toUpperCase());
 });
 
+test('what was read otherwise is a hit, ends an absence, and is listed by its last use', async () => {
+  const absences = new Absences({ clock, keyBytes, addressed: true, entriesMax: 8, lifetimeMs: 60_000 });
+  const cache = open({ absences });
+  expect(await cache.get(key('new'))).toBeNull();
+  for (const id of ['new', 'b', 'c']) cache.put(key(id), { text: `${id} before`, generation: 0 });
+  expect(textOf(await cache.get(key('new')))).toBe('new before');
+  expect(cache.values().map(({ text }) => text)).toEqual(['b before', 'c before', 'new before']);
+  cache.invalidate(key('b'));
+  expect(textOf(await cache.get(key('b')))).toBe('B');
+  expect(loads).toHaveLength(2);
+});
+
 describe('a miss', () => {
   test('is loaded, and is a hit from then on', async () => {
     const cache = open();
