@@ -46,15 +46,17 @@ export function cover(better: Spans, worse: Spans): Spans {
 function zip(a: Spans, b: Spans, combine: (a: number, b: number) => number): Spans {
   const starts = new Float64Array(a.starts.length + b.starts.length);
   const location = new Int32Array(starts.length);
-  let [count, inA, inB, before] = [0, 0, 0, none];
-  while (inA < a.starts.length || inB < b.starts.length) {
-    const startA = a.starts[inA] ?? Infinity;
-    const startB = b.starts[inB] ?? Infinity;
-    if (startA <= startB) inA++;
-    if (startB <= startA) inB++;
-    const combined = combine(a.location[inA - 1] ?? none, b.location[inB - 1] ?? none);
+  const [countA, countB] = [a.starts.length, b.starts.length];
+  let [locationA, locationB, before] = [none, none, none];
+  let count = 0;
+  for (let inA = 0, inB = 0; inA < countA || inB < countB; ) {
+    const startA = inA < countA ? (a.starts[inA] as number) : Infinity;
+    const startB = inB < countB ? (b.starts[inB] as number) : Infinity;
+    if (startA <= startB) locationA = a.location[inA++] as number;
+    if (startB <= startA) locationB = b.location[inB++] as number;
+    const combined = combine(locationA, locationB);
     if (combined === before) continue;
-    starts[count] = Math.min(startA, startB);
+    starts[count] = startA <= startB ? startA : startB;
     location[count++] = combined;
     before = combined;
   }
@@ -156,37 +158,40 @@ class Renamer {
   >;
   readonly #names: string[] = [];
   readonly #startLines: number[] = [];
-  /** New function by name and declaration line; new location by old location and symbol. */
+  /** New function by name and declaration line; new location by symbol and old location. */
   readonly #functions = new Map<string, number>();
-  readonly #locations = new Map<number, number>();
+  readonly #locations = new Map<number, Map<number, number>>();
+  /** By location: the outermost frame of its chain. */
+  readonly #outermost: Int32Array;
+  /** Neighbours mostly are in one function and under one symbol: the last answer of `#agrees`. */
+  #last = { function: none, symbol: none, agrees: false };
 
   constructor(pool: Pool) {
     this.#pool = pool;
     this.#dwarf = pool.sources.indexOf('dwarf');
+    this.#outermost = outermostOf(pool.locations.parent);
   }
 
   /** The location to use where `location` was found and `symbol` is the location of the symbol that covers it. */
   rename(location: number, symbol: number): number {
     const { locations } = this.#pool;
     if (location === none || symbol === none || locations.source[location] !== this.#dwarf) return location;
-    const outermost = this.#outermost(location);
-    if (this.#agrees(outermost, symbol)) return location;
+    if (this.#agrees(this.#outermost[location] as number, symbol)) return location;
     return this.#renamed(location, symbol);
-  }
-
-  #outermost(location: number): number {
-    const { parent } = this.#pool.locations;
-    let at = location;
-    while ((parent[at] as number) !== none) at = parent[at] as number;
-    return at;
   }
 
   #agrees(outermost: number, symbol: number): boolean {
     const { locations, functions } = this.#pool;
     const func = locations.function[outermost] as number;
     if (func === none) return false;
-    const addsFile = locations.file[outermost] === none && locations.file[symbol] !== none;
-    return functions.name[func] === this.#nameOf(symbol) && !addsFile;
+    if (locations.file[outermost] === none && locations.file[symbol] !== none) return false;
+    const last = this.#last;
+    if (last.function !== func || last.symbol !== symbol) {
+      last.function = func;
+      last.symbol = symbol;
+      last.agrees = functions.name[func] === this.#nameOf(symbol);
+    }
+    return last.agrees;
   }
 
   #nameOf(symbol: number): string {
@@ -195,17 +200,18 @@ class Renamer {
 
   #renamed(location: number, symbol: number): number {
     const { locations } = this.#pool;
-    const keyOf = (at: number) => at * locations.parent.length + symbol;
+    const known = this.#locations.get(symbol) ?? new Map<number, number>();
+    this.#locations.set(symbol, known);
     const chain: number[] = [];
     let made: number | undefined;
     for (let at = location; at !== none; at = locations.parent[at] as number) {
-      made = this.#locations.get(keyOf(at));
+      made = known.get(at);
       if (made !== undefined) break;
       chain.push(at);
     }
     for (let at = chain.pop(); at !== undefined; at = chain.pop()) {
       made = this.#add(at, made ?? none, symbol);
-      this.#locations.set(keyOf(at), made);
+      known.set(at, made);
     }
     return made as number;
   }
@@ -260,6 +266,16 @@ class Renamer {
       },
     };
   }
+}
+
+/** A parent stands before its children. */
+function outermostOf(parent: Int32Array): Int32Array {
+  const outermost = new Int32Array(parent.length);
+  for (let at = 0; at < parent.length; at++) {
+    const outer = parent[at] as number;
+    outermost[at] = outer === none ? at : (outermost[outer] as number);
+  }
+  return outermost;
 }
 
 function joinInt32(column: Int32Array, added: readonly number[]): Int32Array {

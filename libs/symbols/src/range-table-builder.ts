@@ -1,4 +1,6 @@
 // Builds a `RangeTable`: interns functions, files and locations, joins neighbours that say the same.
+import { Budget } from './dwarf/budget.ts';
+import { LocationTable } from './dwarf/locations.ts';
 import { none, type RangeTable, type Source } from './ranges.ts';
 
 export interface Location {
@@ -15,16 +17,13 @@ export class RangeTableBuilder {
   readonly #imageBase: bigint;
   readonly #starts: number[] = [];
   readonly #location: number[] = [];
-  readonly #columns = { function: [], file: [], line: [], column: [], parent: [] } as Record<
-    keyof Location,
-    number[]
-  >;
+  // What it may hold is bounded by what its extractor reads.
+  readonly #locations = new LocationTable(new Budget(Number.POSITIVE_INFINITY));
   readonly #names: string[] = [];
   readonly #startLines: number[] = [];
   readonly #files: string[] = [];
   readonly #functionIndex = new Map<string, number>();
   readonly #fileIndex = new Map<string, number>();
-  readonly #locationIndex = new Map<string, number>();
 
   constructor(source: Source, imageBase: bigint) {
     this.#source = source;
@@ -50,17 +49,13 @@ export class RangeTableBuilder {
   }
 
   location(location: Location): number {
-    const { function: func, file, line, column, parent } = location;
-    const key = `${func},${file},${line},${column},${parent}`;
-    const known = this.#locationIndex.get(key);
-    if (known !== undefined) return known;
-    const index = this.#columns.parent.push(parent) - 1;
-    this.#columns.function.push(func);
-    this.#columns.file.push(file);
-    this.#columns.line.push(line);
-    this.#columns.column.push(column);
-    this.#locationIndex.set(key, index);
-    return index;
+    return this.#locations.intern(
+      location.function,
+      location.file,
+      location.line,
+      location.column,
+      location.parent,
+    );
   }
 
   /**
@@ -88,13 +83,7 @@ export class RangeTableBuilder {
       imageBase: this.#imageBase,
       starts: Float64Array.from(this.#starts),
       location: Int32Array.from(this.#location),
-      locations: {
-        function: Int32Array.from(this.#columns.function),
-        file: Int32Array.from(this.#columns.file),
-        line: Uint32Array.from(this.#columns.line),
-        column: Uint32Array.from(this.#columns.column),
-        parent: Int32Array.from(this.#columns.parent),
-      },
+      locations: this.#locations.columns(),
       functions: { name: this.#names, startLine: Uint32Array.from(this.#startLines) },
       files: this.#files,
     };

@@ -190,11 +190,16 @@ interface Names {
 function namesOf(functions: readonly string[]): Names {
   const texts: string[] = [];
   const known = new Map<string, number>();
-  const ids = Int32Array.from(functions, (name) => {
-    const id = known.get(name) ?? texts.push(name) - 1;
-    known.set(name, id);
-    return id;
-  });
+  const ids = new Int32Array(functions.length);
+  for (let func = 0; func < functions.length; func++) {
+    const name = functions[func] as string;
+    let id = known.get(name);
+    if (id === undefined) {
+      id = texts.push(name) - 1;
+      known.set(name, id);
+    }
+    ids[func] = id;
+  }
   return { texts, ids };
 }
 
