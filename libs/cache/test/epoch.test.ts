@@ -40,7 +40,7 @@ test('many servers that meet a new store at once converge on one epoch', async (
 const losses: Readonly<Record<string, () => void>> = {
   'all is flushed': () => store.flush(),
   'one shard is flushed': () => store.flush([17]),
-  'one of three nodes is flushed': () => store.flush(Array.from({ length: 21 }, (_, i) => i)),
+  'one of three nodes is flushed': () => store.flush(Array.from({ length: 22 }, (_, i) => i)),
   'a node restarts': () => store.restart(1),
   'a failover keeps the epoch key and loses three seconds': () => store.failover(2, 3_000),
   'a failover loses nothing, as far as anyone can tell': () => store.failover(0, 0),
@@ -58,6 +58,7 @@ describe('the epoch changes when', () => {
       one.onChange((epoch) => heard.push(epoch));
       lose();
       const after = ok(await one.check());
+      expect(one.counts.changes).toBe(1);
       expect(after).not.toBe(before);
       expect(heard).toEqual([after]);
       expect(await other.check()).toBe(after);
@@ -95,6 +96,19 @@ test('an outage is no loss: the epoch is known on, and stands when the store is 
   store.up(1);
   expect(await one.check()).toBe(epoch);
   expect(one.counts).toMatchObject({ outages: 1, changes: 0 });
+});
+
+test('a store that answers one question and is away for the next is an outage', async () => {
+  const one = server();
+  const epoch = ok(await one.check());
+  const { nodes } = store;
+  store.nodes = async () => {
+    const answer = await nodes.call(store);
+    store.down(2);
+    return answer;
+  };
+  expect(await one.check()).toMatchObject({ reason: 'unreachable' });
+  expect(one.current).toBe(epoch);
 });
 
 test('a full store that lost its parts has no epoch until it takes writes again', async () => {

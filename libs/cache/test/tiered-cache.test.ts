@@ -121,6 +121,17 @@ describe('a miss', () => {
     expect(cache.hit(bytesOf(key('a')), 0, 0x8000_0001 | 0, -1)?.text).toBe('far');
   });
 
+  test('that has the hash of another by chance is loaded for itself', async () => {
+    // In the hash the upper word, times this constant, meets the lower one.
+    const colliding = (1n << 32n) | 0x9e3779b1n;
+    put('a', 'zero', 0, 0n);
+    put('a', 'colliding', 0, colliding);
+    const cache = open();
+    const found = await cache.getMany([key('a', 0n), key('a', colliding), key('a', 0n)]);
+    expect(found.map(textOf)).toEqual(['zero', 'colliding', 'zero']);
+    expect(cache.metrics()).toMatchObject({ pending: 0, size: 2 });
+  });
+
   test('waits for its load however often it is asked for meanwhile', async () => {
     held = [];
     const cache = open();

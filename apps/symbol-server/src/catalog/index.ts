@@ -11,6 +11,7 @@
 import { type Clock, Epoch, type Store, StoreUnavailable, TieredCache } from '@symkeep/cache';
 import { type EventKind, type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep/protocol';
 import { type DecodedPage, Demangler, type SymbolTable } from '@symkeep/symbols';
+import { declareLifetimes } from '../lifetimes.ts';
 import { Sources } from '../sources/sources.ts';
 import { Demand } from './demand.ts';
 import { type Entry, readEntry } from './entry.ts';
@@ -84,6 +85,7 @@ export function createCatalog({
   cacheBytes,
   epochEveryMs = epochCheckMs,
 }: CatalogDeps): Catalog {
+  declareLifetimes();
   const epoch = new Epoch(store);
   const entries = entryCache(store, clock, Math.floor(cacheBytes * shares.entries));
   const windows = windowCache(store, clock, Math.floor(cacheBytes * shares.windows));
