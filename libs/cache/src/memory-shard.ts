@@ -16,6 +16,7 @@ export interface ShardImage {
   readonly fields: ReadonlyMap<string, ReadonlyMap<string, Uint8Array>>;
   readonly index: readonly string[];
   readonly rankings: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  readonly leaving: ReadonlyMap<string, number>;
   readonly log: { readonly first: number; readonly payloads: readonly Uint8Array[] };
   readonly epoch: string | null;
 }
@@ -25,6 +26,8 @@ export class MemoryShard {
   readonly #fields: Map<string, Map<string, Uint8Array>>;
   readonly #index: string[];
   readonly #rankings: Map<string, Map<string, number>>;
+  /** When keys go by themselves, by the clock of those who ask. */
+  readonly #leaving: Map<string, number>;
   readonly #log: EventLog;
   epoch: string | null;
 
@@ -33,6 +36,7 @@ export class MemoryShard {
     this.#fields = new Map(Array.from(image?.fields ?? [], ([key, held]) => [key, new Map(held)]));
     this.#index = [...(image?.index ?? [])];
     this.#rankings = new Map(Array.from(image?.rankings ?? [], ([name, held]) => [name, new Map(held)]));
+    this.#leaving = new Map(image?.leaving);
     this.#log = { first: image?.log.first ?? 1, payloads: [...(image?.log.payloads ?? [])] };
     this.epoch = image?.epoch ?? null;
   }
@@ -43,6 +47,7 @@ export class MemoryShard {
       fields: this.#fields,
       index: this.#index,
       rankings: this.#rankings,
+      leaving: this.#leaving,
       log: this.#log,
       epoch: this.epoch,
     });
@@ -51,6 +56,7 @@ export class MemoryShard {
       fields: copy.#fields,
       index: copy.#index,
       rankings: copy.#rankings,
+      leaving: copy.#leaving,
       log: copy.#log,
       epoch: copy.epoch,
     };
@@ -67,6 +73,7 @@ export class MemoryShard {
     const fields = this.#fields.get(key);
     this.#values.delete(key);
     this.#fields.delete(key);
+    this.#leaving.delete(key);
     return () => {
       if (value !== undefined) this.#values.set(key, value);
       if (fields !== undefined) this.#fields.set(key, fields);
@@ -77,10 +84,16 @@ export class MemoryShard {
     return this.#fields.get(key)?.size ?? 0;
   }
 
+  /** Removes what has left by now. */
+  expire(now: number): void {
+    for (const [key, at] of this.#leaving) if (at <= now) this.drop(key);
+  }
+
   /** The swap's outcome, and what undoes it, newest first. */
   swap(
-    { at, expected, value, event, index }: Swap,
+    { at, expected, value, event, index, keep, leave }: Swap,
     eventsKept: number,
+    now: number,
   ): { outcome: Swapped; undo: readonly Undo[] } {
     const current = this.read(at);
     const epoch = this.epoch;
@@ -92,6 +105,8 @@ export class MemoryShard {
     for (const member of index?.add ?? []) if (this.#insert(member)) undo.unshift(() => this.#delete(member));
     for (const member of index?.remove ?? [])
       if (this.#delete(member)) undo.unshift(() => this.#insert(member));
+    if (keep !== undefined) undo.unshift(this.#leave(keep, undefined));
+    if (leave !== undefined) undo.unshift(this.#leave(leave.key, now + leave.ms));
     if (event !== undefined) {
       this.#append(event.slice(), eventsKept);
       undo.unshift(() => this.#log.payloads.pop());
@@ -99,8 +114,20 @@ export class MemoryShard {
     return { outcome: { swapped: true, epoch }, undo };
   }
 
+  #leave(key: string, at: number | undefined): Undo {
+    const before = this.#leaving.get(key);
+    const set = (time: number | undefined): void => {
+      if (time === undefined) this.#leaving.delete(key);
+      else if (this.#values.has(key) || this.#fields.has(key)) this.#leaving.set(key, time);
+    };
+    set(at);
+    return () => set(before);
+  }
+
   #write({ key, field }: StoreKey, value: Uint8Array | null): void {
     if (field === undefined) {
+      // As in Redis, a new value has no end.
+      this.#leaving.delete(key);
       if (value === null) this.#values.delete(key);
       else this.#values.set(key, value);
       return;
@@ -108,7 +135,7 @@ export class MemoryShard {
     const held = this.#fields.get(key) ?? new Map<string, Uint8Array>();
     if (value === null) held.delete(field);
     else held.set(field, value);
-    if (held.size === 0) this.#fields.delete(key);
+    if (held.size === 0) this.drop(key);
     else this.#fields.set(key, held);
   }
 

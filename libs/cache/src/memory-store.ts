@@ -76,7 +76,7 @@ export class MemoryStore implements Store {
   }
 
   async get(keys: readonly StoreKey[]): Promise<Read[]> {
-    return keys.map((at) => this.#outage(at.shard) ?? this.#shards[at.shard]!.read(at)?.slice() ?? null);
+    return keys.map((at) => this.#outage(at.shard) ?? this.#shardNow(at.shard).read(at)?.slice() ?? null);
   }
 
   async swap(swaps: readonly Swap[]): Promise<(Swapped | StoreUnavailable)[]> {
@@ -85,10 +85,17 @@ export class MemoryStore implements Store {
     return outcomes;
   }
 
+  /** A shard without what has left by now. */
+  #shardNow(shard: number): MemoryShard {
+    const held = this.#shards[shard]!;
+    held.expire(this.#clock.now());
+    return held;
+  }
+
   #swap(swap: Swap): Swapped | StoreUnavailable {
     const refusal = this.#outage(swap.at.shard) ?? this.#refusal(swap.at.shard);
     if (refusal !== null) return refusal;
-    const { outcome, undo } = this.#shards[swap.at.shard]!.swap(swap, this.#eventsKept);
+    const { outcome, undo } = this.#shardNow(swap.at.shard).swap(swap, this.#eventsKept, this.#clock.now());
     if (undo.length > 0) this.#changed(this.#nodeOf(swap.at.shard), undo);
     return outcome;
   }
@@ -111,7 +118,7 @@ export class MemoryStore implements Store {
     readonly shard: number;
     readonly key: string;
   }): Promise<number | StoreUnavailable> {
-    return this.#outage(shard) ?? this.#shards[shard]!.countFields(key);
+    return this.#outage(shard) ?? this.#shardNow(shard).countFields(key);
   }
 
   async scanIndex(

@@ -26,34 +26,38 @@ function script(source: string): Script {
 // Compare and set values, each with its event and its index entries; each swap stands for itself. One script
 // for many, because a command costs both sides more than a swap does.
 //
-// KEYS  the epochs of the shards, their events (streams), their indexes (sorted sets); then each swap's value
-// ARGV  1 number of shards · 2 events kept · then for each swap: its form, and what of these the form says it
-//       has: field, expected bytes, new bytes, event, index entries to add, index entries to remove
-//       A form is four characters, each 48 more than: 1 field + 2 expected + 4 value + 8 event · which of the
-//       shards, from 0 · entries to add · entries to remove
+// KEYS  the epochs of the shards, their events (streams), their indexes (sorted sets); each swap's value; then, in
+//       the order of the swaps, keys to keep and keys that leave
+// ARGV  1 number of shards · 2 events kept · 3 number of swaps · then for each swap: its form, and what of these
+//       the form says it has: field, expected bytes, new bytes, event, index entries to add, index entries to
+//       remove, milliseconds until its key leaves
+//       A form is four characters, each 48 more than: 1 field + 2 expected + 4 value + 8 event + 16 keep + 32
+//       leave · which of the shards, from 0 · entries to add · entries to remove
 // result  the epoch of each shard, then for each swap 1 if it happened, else the bytes that are there
 //
 // Auto-sequence IDs of one fixed "millisecond" count 1, 2, 3 … without a gap: a reader sees any loss.
 const swapScript = script(`
 local call, band = redis.call, bit.band
-local shards, kept, arg = tonumber(ARGV[1]), ARGV[2], 3
+local shards, kept, swaps, arg = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), 4
+local more = 3 * shards + swaps
 local function take(given)
   if not given then return false end
   arg = arg + 1
   return ARGV[arg - 1]
 end
 local result = call('MGET', unpack(KEYS, 1, shards))
-for n = 1, #KEYS - 3 * shards do
+for n = 1, swaps do
   local key = KEYS[3 * shards + n]
   local has, shard, adds, removes = string.byte(take(true), 1, 4)
   has, shard, adds, removes = has - 48, shard - 47, adds - 48, removes - 48
   local field, expected = take(band(has, 1) ~= 0), take(band(has, 2) ~= 0)
   local value, event = take(band(has, 4) ~= 0), take(band(has, 8) ~= 0)
+  local keep, leave = band(has, 16) ~= 0, band(has, 32) ~= 0
   local current
   if field then current = call('HGET', key, field) else current = call('GET', key) end
   if current ~= expected then
     result[shards + n] = current
-    arg = arg + adds + removes
+    arg = arg + adds + removes + (leave and 1 or 0)
   else
     if value then
       if field then call('HSET', key, field, value) else call('SET', key, value) end
@@ -62,9 +66,12 @@ for n = 1, #KEYS - 3 * shards do
     end
     for _ = 1, adds do call('ZADD', KEYS[2 * shards + shard], 0, take(true)) end
     for _ = 1, removes do call('ZREM', KEYS[2 * shards + shard], take(true)) end
+    if keep then call('PERSIST', KEYS[more + 1]) end
+    if leave then call('PEXPIRE', KEYS[more + (keep and 2 or 1)], take(true)) end
     if event then call('XADD', KEYS[shards + shard], 'MAXLEN', '~', kept, '0-*', 'e', event) end
     result[shards + n] = 1
   end
+  more = more + (keep and 1 or 0) + (leave and 1 or 0)
 end
 return result
 `);
@@ -73,9 +80,17 @@ return result
 const indexEntriesMax = 64;
 const formBase = 48;
 
-/** The command for many swaps. `shards` are theirs, each once; all keys are full names. */
+/** A swap with the full names of its keys. */
+export interface NamedSwap {
+  readonly swap: Swap;
+  readonly key: string;
+  /** Those that are kept and that leave, in this order. */
+  readonly more: readonly string[];
+}
+
+/** The command for many swaps. `shards` are theirs, each once. */
 export function swapCommand(
-  swaps: readonly { readonly swap: Swap; readonly key: string }[],
+  swaps: readonly NamedSwap[],
   shards: readonly number[],
   keysOf: (shard: number) => ShardKeys,
   eventsKept: number,
@@ -86,15 +101,14 @@ export function swapCommand(
     parts.map(({ events }) => events),
     parts.map(({ index }) => index),
   ].flat();
-  const args: Argument[] = [shards.length, eventsKept];
-  for (const { swap, key } of swaps) {
-    keys.push(key);
-    pushSwap(args, swap, shards.indexOf(swap.at.shard));
-  }
+  const args: Argument[] = [shards.length, eventsKept, swaps.length];
+  keys.push(...swaps.map(({ key }) => key), ...swaps.flatMap(({ more }) => more));
+  for (const { swap } of swaps) pushSwap(args, swap, shards.indexOf(swap.at.shard));
   return command(shards[0]!, swapScript, [keys.length, ...keys, ...args]);
 }
 
-function pushSwap(args: Argument[], { at, expected, value, event, index }: Swap, shard: number): void {
+function pushSwap(args: Argument[], swap: Swap, shard: number): void {
+  const { at, expected, value, event, index, keep, leave } = swap;
   const add = index?.add ?? [];
   const remove = index?.remove ?? [];
   if (Math.max(add.length, remove.length) > indexEntriesMax) {
@@ -113,8 +127,11 @@ function pushSwap(args: Argument[], { at, expected, value, event, index }: Swap,
     has |= 2 << i;
     args.push(asBuffer(bytes));
   }
+  if (keep !== undefined) has |= 16;
+  if (leave !== undefined) has |= 32;
   args[form] = String.fromCharCode(...[has, shard, add.length, remove.length].map((part) => formBase + part));
   args.push(...add, ...remove);
+  if (leave !== undefined) args.push(leave.ms);
 }
 
 /** The outcomes of the swaps of a command, in order. */

@@ -10,7 +10,14 @@ import type { Clock } from './clock.ts';
 import { RedisEventLogs } from './redis-events.ts';
 import { type Argument, type Command, hashTag, type RedisClient, RedisNodes } from './redis-nodes.ts';
 import { infoOf, listOf, type Reply, textOf } from './redis-reply.ts';
-import { raiseCommand, type ShardKeys, swapCommand, swapEpochCommand, swappedOf } from './redis-scripts.ts';
+import {
+  type NamedSwap,
+  raiseCommand,
+  type ShardKeys,
+  swapCommand,
+  swapEpochCommand,
+  swappedOf,
+} from './redis-scripts.ts';
 import {
   type EventCursor,
   type EventPage,
@@ -61,7 +68,7 @@ interface ReadCommand extends Command {
 }
 
 interface SwapGroup {
-  readonly members: { readonly swap: Swap; readonly key: string; readonly position: number }[];
+  readonly members: (NamedSwap & { readonly position: number })[];
   readonly shards: number[];
 }
 
@@ -170,7 +177,9 @@ export class RedisStore implements Store {
         open.set(tag, group);
         groups.push(group);
       }
-      group.members.push({ swap, key: this.#prefixes[shard]! + key, position });
+      const prefix = this.#prefixes[shard]!;
+      const more = [swap.keep, swap.leave?.key].filter((name) => name !== undefined);
+      group.members.push({ swap, key: prefix + key, more: more.map((name) => prefix + name), position });
       if (!group.shards.includes(shard)) group.shards.push(shard);
     }
     return groups;

@@ -55,6 +55,13 @@ export interface Swap {
   readonly event?: Uint8Array;
   /** Members added to and removed from the shard's ordered index if the swap happens. */
   readonly index?: { readonly add: readonly string[]; readonly remove: readonly string[] };
+  /** If the swap happens, this key of the shard stays for good, whatever was said before. */
+  readonly keep?: string;
+  /**
+   * If the swap happens, this key of the shard goes by itself after `ms`, unless it is kept before. For what nothing refers
+   * to yet, or any more: a fact that is referred to has no lifetime.
+   */
+  readonly leave?: { readonly key: string; readonly ms: number };
 }
 
 /**

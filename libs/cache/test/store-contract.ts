@@ -22,6 +22,8 @@ export type OpenSubject = (options?: { readonly eventsKept?: number }) => Promis
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const allBytes = Uint8Array.from({ length: 256 }, (_, i) => i);
 const eventsMax = 100_000;
+/** For what a real store does by its own clock. */
+const patient = { timeout: 30_000 };
 
 export function ok<T>(answer: T | StoreUnavailable): T {
   if (answer instanceof StoreUnavailable) throw answer;
@@ -145,6 +147,34 @@ function describeValues(open: OpenSubject): void {
       true,
     ]);
     expect(ok(await store.countFields(at('many')))).toBe(0);
+  });
+
+  test('a key leaves by itself, with all its fields, unless it is kept before', async () => {
+    const { store, pass } = await open();
+    const field = (key: string, name: string): Swap => ({
+      at: { shard: 7, key, field: name },
+      expected: null,
+      value: bytes(name),
+    });
+    const leaving = ['kept', 'left'].flatMap((key) => [
+      { ...field(key, 'a'), leave: { key, ms: 1_000 } },
+      field(key, 'b'),
+    ]);
+    await store.swap(leaving);
+    // A lost swap keeps nothing, and lets nothing leave.
+    const lost = { ...field('kept', 'a'), keep: 'left', leave: { key: 'kept', ms: 1 } };
+    expect(ok((await store.swap([lost]))[0]!)).toMatchObject({ swapped: false });
+    const other = { at: { shard: 7, key: 'other' }, expected: null, value: bytes('x') };
+    await store.swap([{ ...other, keep: 'kept', leave: { key: 'other', ms: 1_000 } }]);
+    const count = async (key: string) => ok(await store.countFields({ shard: 7, key }));
+    expect([await count('kept'), await count('left')]).toEqual([2, 2]);
+    await expect
+      .poll(async () => {
+        pass(2_000);
+        return [(await store.get([other.at]))[0], await count('left')];
+      }, patient)
+      .toEqual([null, 0]);
+    expect(await count('kept')).toBe(2);
   });
 
   test('fields of a key are values of their own, counted, gone with the last', async () => {
