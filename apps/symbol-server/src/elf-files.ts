@@ -16,6 +16,7 @@ import {
   identify,
   openElf,
 } from '@symkeep/elf';
+import { type ExecutableId, gnuId, htlhashId } from '@symkeep/protocol';
 import type { CompanionImages, SplitUnitName } from '@symkeep/symbols';
 
 /** Where distributions install debug files. */
@@ -81,6 +82,17 @@ function openWith(files: Files, { executable, debug: given, alternate, search }:
     missingAlternate: alternateImage === undefined ? link?.buildId : undefined,
     close: () => files.close(),
   };
+}
+
+/** The canonical ID of a file, read from its bytes. Throws as `openElfFile`. */
+export function executableIdOf(path: string): ExecutableId {
+  const files = new Files();
+  try {
+    const { gnu, htlhash } = identify(files.open(path).source);
+    return gnu === undefined ? htlhashId(htlhash) : gnuId(gnu);
+  } finally {
+    files.close();
+  }
 }
 
 interface OpenFile {

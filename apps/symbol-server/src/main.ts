@@ -18,7 +18,7 @@ const commands: Readonly<Record<string, () => Promise<CommandDefinition<Options>
   lookup: async () => (await import('./commands/lookup.ts')).lookup,
   wanted: async () => (await import('./commands/wanted.ts')).wanted,
   symbolize: async () => (await import('./commands/symbolize.ts')).symbolize,
-  extract: async () => (await import('./commands/extract.ts')).extract,
+  extract: async () => (await import('./commands/extract.ts')).extract(clock),
   doctor: async () => (await import('./commands/doctor.ts')).doctor(clock),
   token: async () => (await import('./commands/token.ts')).token,
 };

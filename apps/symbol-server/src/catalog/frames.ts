@@ -1,5 +1,6 @@
-// Frames at addresses: from the executable's symbol table, else from what agents reported, which says less and may be
-// wrong. A cached window of agents' frames belongs to a generation of its executable: once that is known to have a newer
+// Frames at addresses. One rule says which wins: at an address of which the symbol table says anything, the table, whole;
+// elsewhere what agents reported, which says less and may be wrong. So a better table hides agents' frames, and a worse one
+// does not unsay them. A cached window of agents' frames belongs to a generation of its executable: once that is known to have a newer
 // one, the window is read again.
 import { type EpochSample, type Store, StoreUnavailable, type TieredCache } from '@symkeep/cache';
 import {
@@ -124,7 +125,10 @@ export class Frames {
     const { state, digest } = record.symbols;
     if (state !== 'ready' || digest === undefined || record.ambiguous) return addresses.map(() => undefined);
     const found = await this.#tables.lookup({ id: record.id, digest }, addresses, this.#demangler);
-    return found instanceof StoreUnavailable ? addresses.map(() => nothing(FRAME_STATUS.unavailable)) : found;
+    if (found === null) return null;
+    const unavailable = nothing(FRAME_STATUS.unavailable);
+    if (found instanceof StoreUnavailable) return addresses.map(() => unavailable);
+    return found.map((one) => (one instanceof StoreUnavailable ? unavailable : one));
   }
 
   // Another table may have taken the place of this one: the record is read once more, past the cache.

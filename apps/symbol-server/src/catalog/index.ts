@@ -24,6 +24,7 @@ import { framesAt, recordsAt } from './keys.ts';
 import { Records } from './records.ts';
 import { SymbolStates } from './symbol-states.ts';
 import {
+  type Damage,
   loadPages,
   loadTables,
   type PageCache,
@@ -89,8 +90,9 @@ export function createCatalog({
   const epoch = new Epoch(store);
   const entries = entryCache(store, clock, Math.floor(cacheBytes * shares.entries));
   const windows = windowCache(store, clock, Math.floor(cacheBytes * shares.windows));
-  const headers = tableCache(store, clock, Math.floor(cacheBytes * shares.tables));
-  const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages));
+  const damage = { damaged: 0 };
+  const headers = tableCache(store, clock, Math.floor(cacheBytes * shares.tables), damage);
+  const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages), damage);
   const demangler = new Demangler(Math.floor((cacheBytes * shares.names) / nameBytesPerChar));
   const records = new Records(store, entries);
   const executables = new Executables(store, records, entries);
@@ -136,7 +138,7 @@ export function createCatalog({
       await events.stop();
     },
     metrics: () => ({
-      ...metricsOf({ entries, windows, headers, pages }, epoch, events),
+      ...metricsOf({ entries, windows, headers, pages, damage }, epoch, events),
       demand: demand.counts,
     }),
   };
@@ -180,20 +182,20 @@ function windowCache(store: Store, clock: Clock, bytes: number): TieredCache<Win
 }
 
 // A header stands for its pages, which are some thousand bytes of memory each; small tables are the rule.
-function tableCache(store: Store, clock: Clock, bytes: number): TableCache {
+function tableCache(store: Store, clock: Clock, bytes: number, damage: Damage): TableCache {
   return new TieredCache({
     ...{ clock, keyBytes: digestBytes, keyOf: ({ digest }: TableKey) => Buffer.from(digest, 'hex') },
     ...{ weightMax: bytes, weigh: (table: SymbolTable) => table.weight },
-    load: (keys: readonly TableKey[]) => loadTables(store, keys),
+    load: (keys: readonly TableKey[]) => loadTables(store, keys, damage),
   });
 }
 
-function pageCache(store: Store, clock: Clock, bytes: number): PageCache {
+function pageCache(store: Store, clock: Clock, bytes: number, damage: Damage): PageCache {
   return new TieredCache({
     ...{ clock, keyBytes: digestBytes, keyOf: ({ digest }: PageKey) => Buffer.from(digest, 'hex') },
     addressOf: ({ page }: PageKey) => BigInt(page),
     ...{ weightMax: bytes, weigh: (page: DecodedPage) => page.weight },
-    load: (keys: readonly PageKey[]) => loadPages(store, keys),
+    load: (keys: readonly PageKey[]) => loadPages(store, keys, damage),
   });
 }
 
@@ -202,13 +204,14 @@ interface Caches {
   readonly windows: TieredCache<WindowKey, FrameWindow>;
   readonly headers: TableCache;
   readonly pages: PageCache;
+  readonly damage: Damage;
 }
 
-function metricsOf({ entries, windows, headers, pages }: Caches, epoch: Epoch, events: EventFeed) {
+function metricsOf({ entries, windows, headers, pages, damage }: Caches, epoch: Epoch, events: EventFeed) {
   return {
     records: entries.metrics(),
     frames: windows.metrics(),
-    tables: headers.metrics(),
+    tables: { ...headers.metrics(), ...damage },
     pages: pages.metrics(),
     epoch: epoch.counts,
     events: events.counts,

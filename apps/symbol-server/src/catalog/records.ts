@@ -16,7 +16,13 @@ export type EntryCache = TieredCache<ExecutableId, Entry>;
 export interface Change {
   readonly id: ExecutableId;
   /** What should stand there, given what does; null to leave it. Called again after each lost swap. */
-  next(current: Entry | null): { readonly entry: Entry; readonly event?: EventKind } | null;
+  next(current: Entry | null): Next | null;
+}
+
+/** What should stand under an ID, and what becomes of the tables that it, or what was there before, names. */
+export interface Next extends Pick<Swap, 'keep' | 'leave'> {
+  readonly entry: Entry;
+  readonly event?: EventKind;
 }
 
 export interface Changed {
@@ -91,8 +97,8 @@ export class Records {
   }
 }
 
-function swapOf(id: ExecutableId, current: Entry | null, next: { entry: Entry; event?: EventKind }): Swap {
-  const { entry, event } = next;
+function swapOf(id: ExecutableId, current: Entry | null, next: Next): Swap {
+  const { entry, event, keep, leave } = next;
   const index = indexChange(current, entry);
   return {
     at: recordAt(id),
@@ -102,6 +108,8 @@ function swapOf(id: ExecutableId, current: Entry | null, next: { entry: Entry; e
       ? {}
       : { event: encode({ id, generation: generationOf(entry), kind: event }, 'msgpack') }),
     ...(index === undefined ? {} : { index }),
+    ...(keep === undefined ? {} : { keep }),
+    ...(leave === undefined ? {} : { leave }),
   };
 }
 

@@ -3,15 +3,18 @@
 // that is `ready` stays so until there is another table: what is known goes on being served.
 import { type EpochSample, type Store, StoreUnavailable } from '@symkeep/cache';
 import {
-  type EventKind,
   type ExecutableId,
   type ExecutableRecord,
   noSymbols,
   type SymbolsSummary,
   unseenRecordOf,
 } from '@symkeep/protocol';
-import type { Records } from './records.ts';
+import { tableAt } from './keys.ts';
+import type { Next, Records } from './records.ts';
 import { StoredRecord } from './stored-record.ts';
+
+/** The last table stays this long: for readers that have found the record, and have not read its pages yet. */
+const lastTableMs = 600_000;
 
 /** A table to be given out. */
 export type TableSummary = Omit<SymbolsSummary, 'state' | 'setVersion'> & { readonly digest: string };
@@ -89,13 +92,16 @@ export class SymbolStates {
       status = 'kept';
       if ((current.setVersion ?? 0) > setVersion) return null;
       status = current.digest === symbols.digest && current.state !== 'failed' ? 'unchanged' : 'published';
+      const tables = tablesOf(id, current.digest, symbols.digest);
+      // The table may have been written anew, where a part of it was lost: then it must be kept again.
       if (status === 'unchanged' && current.setVersion === setVersion && current.reason === symbols.reason)
-        return null;
+        return symbols.digest === undefined ? null : { record, ...tables };
       const version = Math.max(record.version + 1, now);
       // The same table under another version of the set says nothing new.
-      if (status === 'unchanged') return { record: { ...record, symbols, version }, event: 'record' };
+      if (status === 'unchanged')
+        return { record: { ...record, symbols, version }, event: 'record', ...tables };
       const generation = Math.max(record.generation + 1, now);
-      return { record: { ...record, symbols, version, generation }, event: 'symbols' };
+      return { record: { ...record, symbols, version, generation }, event: 'symbols', ...tables };
     });
     if (changed instanceof StoreUnavailable) return changed;
     return { status, generation: changed.generation };
@@ -120,7 +126,7 @@ export class SymbolStates {
     id: ExecutableId,
     sample: EpochSample,
     now: number,
-    next: (record: ExecutableRecord) => { record: ExecutableRecord; event: EventKind } | null,
+    next: (record: ExecutableRecord) => (Omit<Next, 'entry'> & { record: ExecutableRecord }) | null,
   ): Promise<ExecutableRecord | StoreUnavailable> {
     const [changed] = await this.#records.change(
       [
@@ -130,7 +136,9 @@ export class SymbolStates {
             // An alias is no canonical ID, and what was erased stays so.
             if (current !== null && !(current instanceof StoredRecord)) return null;
             const made = next(current === null ? unseenRecordOf(id, now) : current.record);
-            return made === null ? null : { entry: StoredRecord.of(made.record), event: made.event };
+            if (made === null) return null;
+            const { record, ...rest } = made;
+            return { entry: StoredRecord.of(record), ...rest };
           },
         },
       ],
@@ -139,6 +147,17 @@ export class SymbolStates {
     if (changed instanceof StoreUnavailable) return changed;
     return changed?.after instanceof StoredRecord ? changed.after.record : unseenRecordOf(id, now);
   }
+}
+
+/** In the same step as the record's change: its table stays for good, the one before goes after a while. */
+function tablesOf(
+  id: ExecutableId,
+  before: string | undefined,
+  after: string | undefined,
+): Pick<Next, 'keep' | 'leave'> {
+  const keep = after === undefined ? {} : { keep: tableAt(id, after).key };
+  if (before === undefined || before === after) return keep;
+  return { ...keep, leave: { key: tableAt(id, before).key, ms: lastTableMs } };
 }
 
 function working(state: 'queued' | 'running', symbols: SymbolsSummary, setVersion: number): SymbolsSummary {

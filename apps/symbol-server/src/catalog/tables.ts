@@ -32,6 +32,8 @@ import { TableFrames } from './table-frames.ts';
 
 /** Pages of one write: about half a megabyte on its way. */
 const pagesPerWrite = 128;
+/** A table that no record names by then goes by itself: who wrote it has died before the flip. */
+const unnamedMs = 3_600_000;
 
 export interface TableKey {
   readonly id: ExecutableId;
@@ -59,35 +61,36 @@ export class Tables {
   }
 
   /**
-   * What the table says of each address, undefined where it says nothing; null if a part of it is not there any more: then
-   * the record that named it is out of date. Each page is found, and if need be read and decoded, once.
+   * What the table says of each address, undefined where it says nothing, the outage where its page cannot be read; null if
+   * a part of the table is not there any more: then the record that named it is out of date. Each page is found, and if
+   * need be read and decoded, once.
    */
   async lookup(
     key: TableKey,
     addresses: readonly Address[],
     demangler: Demangler,
-  ): Promise<(TableFrames | undefined)[] | null | StoreUnavailable> {
+  ): Promise<(TableFrames | StoreUnavailable | undefined)[] | null | StoreUnavailable> {
     const table = await this.#tables.get(key);
     if (table === null || table instanceof StoreUnavailable) return table;
     const relative = Float64Array.from(addresses, (address) => relativeTo(table.imageBase, address));
     const pageOfEach = Int32Array.from(relative, (address) => pageOf(table, address));
     const pages = await this.#pagesOf({ ...key, table }, pageOfEach);
-    if (pages === null || pages instanceof StoreUnavailable) return pages;
+    if (pages === null) return null;
     return Array.from(pageOfEach, (number, index) => {
       const page = pages.get(number);
-      if (page === undefined) return undefined;
+      if (page === undefined || page instanceof StoreUnavailable) return page;
       const location = locationAt(page, relative[index]!);
       if (location === none) return undefined;
       return new TableFrames(sourceOf(table, page, location), page, location, demangler);
     });
   }
 
-  /** The pages of these numbers; -1 is none. Those in this process cost no object. */
+  /** The pages of these numbers; -1 is none. Those in this process cost no object. Null if one is not there. */
   async #pagesOf(
     key: Omit<PageKey, 'page'>,
     numbers: Int32Array,
-  ): Promise<Map<number, DecodedPage> | null | StoreUnavailable> {
-    const pages = new Map<number, DecodedPage>();
+  ): Promise<Map<number, DecodedPage | StoreUnavailable> | null> {
+    const pages = new Map<number, DecodedPage | StoreUnavailable>();
     const missing = new Set<number>();
     const digest = Buffer.from(key.digest, 'hex');
     for (const number of numbers) {
@@ -99,13 +102,16 @@ export class Tables {
     const wanted = [...missing];
     const read = await this.#pages.getMany(wanted.map((page) => ({ ...key, page })));
     for (const [index, page] of read.entries()) {
-      if (page === null || page instanceof StoreUnavailable) return page;
+      if (page === null) return null;
       pages.set(wanted[index]!, page);
     }
     return pages;
   }
 
-  /** Puts a table into the store, where nobody finds it until a record names it. Writing what is there changes nothing. */
+  /**
+   * Puts a table into the store, where nobody finds it until a record names it, and where it goes by itself if none does.
+   * Writing what is there changes nothing; what is damaged is mended.
+   */
   async write(
     { id, digest }: TableKey,
     bytes: TableBytes,
@@ -134,10 +140,17 @@ export class Tables {
     values: readonly [StoreKey, Uint8Array][],
     sample: EpochSample,
   ): Promise<StoreUnavailable | undefined> {
-    const swaps: Swap[] = values.map(([at, value]) => ({ at, expected: null, value }));
-    for (const [index, outcome] of (await this.#store.swap(swaps)).entries()) {
-      if (outcome instanceof StoreUnavailable) return outcome;
-      sample.confirm(swaps[index]!.at.shard, outcome.epoch);
+    let swaps: Swap[] = values.map(([at, value]) => ({ at, expected: null, value, ...leaving(at) }));
+    while (swaps.length > 0) {
+      const others: Swap[] = [];
+      for (const [index, outcome] of (await this.#store.swap(swaps)).entries()) {
+        const swap = swaps[index]!;
+        if (outcome instanceof StoreUnavailable) return outcome;
+        sample.confirm(swap.at.shard, outcome.epoch);
+        if (outcome.swapped || isSame(outcome.current, swap.value)) continue;
+        others.push({ at: swap.at, expected: outcome.current, value: swap.value });
+      }
+      swaps = others;
     }
     return undefined;
   }
@@ -159,14 +172,29 @@ export class Tables {
   }
 }
 
+/** The first page is the first that is written: with it the table's time begins, unless it is there already. */
+function leaving({ key, field }: StoreKey): Pick<Swap, 'leave'> {
+  return field === '0' ? { leave: { key, ms: unnamedMs } } : {};
+}
+
+function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a !== null && b !== null && Buffer.compare(a, b) === 0;
+}
+
+/** Headers and pages that could not be read, since start. */
+export interface Damage {
+  damaged: number;
+}
+
 /** Reads headers for the cache in front of the store. */
 export async function loadTables(
   store: Store,
   keys: readonly TableKey[],
+  damage: Damage,
 ): Promise<(SymbolTable | null | StoreUnavailable)[]> {
   const reads = await store.get(keys.map(({ id, digest }) => tableHeaderAt(id, digest)));
   return reads.map((read, index) =>
-    opened(read, () => openSymbolTable(read as Uint8Array), keys[index]!.digest),
+    opened(read, () => openSymbolTable(read as Uint8Array), keys[index]!.digest, damage),
   );
 }
 
@@ -174,11 +202,12 @@ export async function loadTables(
 export async function loadPages(
   store: Store,
   keys: readonly PageKey[],
+  damage: Damage,
 ): Promise<(DecodedPage | null | StoreUnavailable)[]> {
   const reads = await store.get(keys.map(({ id, digest, page }) => tablePageAt(id, digest, page)));
   return reads.map((read, index) => {
     const { table, page, digest } = keys[index]!;
-    return opened(read, () => decodePage(table, page, read as Uint8Array), digest);
+    return opened(read, () => decodePage(table, page, read as Uint8Array), digest, damage);
   });
 }
 
@@ -187,12 +216,14 @@ function opened<T>(
   read: Uint8Array | null | StoreUnavailable,
   open: () => T,
   digest: string,
+  damage: Damage,
 ): T | null | StoreUnavailable {
   if (!(read instanceof Uint8Array)) return read;
   try {
     return open();
   } catch (error) {
     if (!(error instanceof SymbolsError)) throw error;
+    damage.damaged++;
     return new StoreUnavailable('damaged', `symbol table ${digest}: ${error.message}`, error);
   }
 }
