@@ -1,6 +1,6 @@
 // The HTTP API: every route in one place. What an operation takes and answers is described beside it, in `routes/`; what
 // every request goes through is `http/exchange.ts`.
-import { Hono } from 'hono';
+import { Hono, type Next } from 'hono';
 import {
   type AppContext,
   answer,
@@ -12,6 +12,7 @@ import {
 } from './http/exchange.ts';
 import type { Role } from './http/operation.ts';
 import { openApiOf, type Route } from './openapi.ts';
+import { headDebuginfo, putDebuginfo } from './routes/debuginfo.ts';
 import { eraseExecutable } from './routes/erase.ts';
 import { getEvents } from './routes/events.ts';
 import {
@@ -44,6 +45,8 @@ export const routes: readonly Route[] = [
   { method: 'post', path: '/v1/executables/check', operation: checkExecutables },
   { method: 'get', path: '/v1/executables/{id}', operation: getExecutable },
   { method: 'delete', path: '/v1/executables/{id}', operation: eraseExecutable },
+  { method: 'head', path: '/v1/executables/{id}/debuginfo', operation: headDebuginfo },
+  { method: 'put', path: '/v1/executables/{id}/debuginfo', operation: putDebuginfo },
   { method: 'get', path: '/v1/executables/{id}/explain', operation: explainExecutable },
   { method: 'get', path: '/v1/executables/{id}/frames/{address}', operation: getFrames },
   { method: 'post', path: '/v1/frames', operation: reportFrames },
@@ -73,7 +76,11 @@ export type AppDeps = ExchangeDeps & PageDeps;
 export function createApp(deps: AppDeps): Hono<{ Bindings: Bindings }> {
   const app = new Hono<{ Bindings: Bindings }>({ getPath: routedPath });
   for (const { method, path, operation } of routes) {
-    app.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), (c) => answer(deps, c, path, operation));
+    const at = path.replace(/\{(\w+)\}/g, ':$1');
+    // The router takes a HEAD for a GET; where only a HEAD is offered, a GET is not.
+    const run = (c: AppContext, next: Next) =>
+      method === 'head' && c.req.method !== 'HEAD' ? next() : answer(deps, c, path, operation);
+    app.on(method === 'head' ? 'GET' : method.toUpperCase(), at, run);
   }
   for (const { path, role, run } of pages) {
     app.get(path, (c) => answerPage(deps, c, path, role, () => run(deps, c)));

@@ -5,7 +5,7 @@ import { idempotencyKey, isWrite, type Operation } from './http/operation.ts';
 import { errorReply } from './schemas.ts';
 
 export interface Route {
-  readonly method: 'get' | 'post' | 'put' | 'delete';
+  readonly method: 'get' | 'head' | 'post' | 'put' | 'delete';
   /** With parameters in braces. */
   readonly path: string;
   readonly operation: Operation;
@@ -52,7 +52,7 @@ export function openApiOf(routes: readonly Route[], version: string): OpenApi {
 }
 
 function describe(method: string, path: string, operation: Operation): OpenApiOperation {
-  const { summary, role, body } = operation;
+  const { summary, role } = operation;
   return {
     operationId: operationIdOf(method, path),
     summary: `${summary} (role ${role})`,
@@ -62,11 +62,9 @@ function describe(method: string, path: string, operation: Operation): OpenApiOp
       ...queryParameters(operation),
       ...(isWrite(operation) ? [keyParameter] : []),
     ],
-    ...(body === undefined
-      ? {}
-      : { requestBody: { required: true, content: contentOf(bodySchema(operation)) } }),
+    ...requestBodyOf(operation),
     responses: {
-      200: { description: 'the answer', content: contentOf(schemaOf(operation.reply, 'output')) },
+      ...answersOf(method, operation),
       default: {
         description: 'an error; its code says which',
         content: contentOf({ $ref: '#/components/schemas/Error' }),
@@ -74,6 +72,27 @@ function describe(method: string, path: string, operation: Operation): OpenApiOp
     },
     // An open server on loopback takes requests without a token.
     security: [{ token: [] }, {}],
+  };
+}
+
+function requestBodyOf({ body, file, ...operation }: Operation): Json {
+  if (file !== undefined) {
+    const content = { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } };
+    return { requestBody: { required: true, description: file, content } };
+  }
+  if (body === undefined) return {};
+  return { requestBody: { required: true, content: contentOf(bodySchema({ body, ...operation })) } };
+}
+
+function answersOf(method: string, { reply, accepted }: Operation): Json {
+  if (method === 'head') return { 200: { description: 'yes' } };
+  return {
+    200: { description: 'the answer', content: contentOf(schemaOf(reply, 'output')) },
+    ...(accepted === undefined
+      ? {}
+      : {
+          202: { description: 'taken; work on it goes on', content: contentOf(schemaOf(accepted, 'output')) },
+        }),
   };
 }
 

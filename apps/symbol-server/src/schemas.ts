@@ -1,6 +1,6 @@
 // The replies as zod schemas: what the OpenAPI description shows, and what tests hold real replies against. Requests have
 // theirs in libs/protocol, where they validate.
-import { HTTP_STATUS, pageMax, qualities, symbolStates } from '@symkeep/protocol';
+import { HTTP_STATUS, nameLengthMax, pageMax, qualities, symbolStates } from '@symkeep/protocol';
 import { z } from 'zod';
 
 const count = z.number().int().nonnegative();
@@ -162,6 +162,47 @@ export const wantedReply = z.object({
     }),
   ),
   nextCursor: z.null(),
+});
+
+export const emptyReply = z.object({});
+const quality = z.enum(qualities);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in lower-case hex');
+export const debuginfoHeadQuery = z.object({
+  quality: quality.default('dwarf'),
+  kind: z
+    .enum(['executable', 'debug'])
+    .optional()
+    .meta({ description: 'what the file is, if that is known' }),
+  covered: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .meta({ description: 'bytes of code that its symbols cover' }),
+  digest: sha256.optional().meta({ description: 'SHA-256 of the file' }),
+});
+export const debuginfoPutQuery = z.object({
+  replace: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((text) => text === 'true')
+    .meta({ description: 'take the place of the others, whatever they are (role admin)' }),
+  name: z
+    .string()
+    .max(nameLengthMax)
+    .default('')
+    .meta({ description: 'path or name of an executable, for its record' }),
+});
+export const debuginfoKept = z.object({
+  status: z.literal('kept'),
+  id,
+  reason: z.enum(['known', 'not_better', 'quarantined']),
+});
+export const debuginfoAccepted = z.object({
+  status: z.literal('accepted'),
+  id,
+  job: z.string().meta({ description: 'for /v1/jobs/{job}' }),
+  digest: sha256,
 });
 
 export const eraseReply = z.object({

@@ -40,11 +40,17 @@ function createHttpServer(deps: AppDeps): Server {
   const app = createApp(deps);
   const fast = createFastPath(deps);
   const received = new WeakMap<IncomingMessage, readonly Uint8Array[]>();
+  const expecting = new WeakMap<IncomingMessage, () => void>();
   const general = getRequestListener(
     (request, env) => {
       const { incoming } = env as { incoming: IncomingMessage };
       const body = received.get(incoming);
-      return app.fetch(request, body === undefined ? { incoming } : { incoming, received: body });
+      const askForBody = expecting.get(incoming);
+      return app.fetch(request, {
+        incoming,
+        ...(body === undefined ? {} : { received: body }),
+        ...(askForBody === undefined ? {} : { askForBody }),
+      });
     },
     {
       hostname: 'localhost',
@@ -70,6 +76,12 @@ function createHttpServer(deps: AppDeps): Server {
     });
   };
   const server = createServer(options, handle);
+  // What is refused by its headers alone, such as a file that is not wanted, need not be sent.
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method === 'PUT') expecting.set(request, () => response.writeContinue());
+    else response.writeContinue();
+    handle(request, response);
+  });
   // An expectation that is not known is no reason to refuse what is asked.
   server.on('checkExpectation', handle);
   server.on('connect', (_request, socket) => refuseSocket(deps, new Error('CONNECT'), socket as Socket));

@@ -1,17 +1,24 @@
 // The whole HTTP API on a store in memory and a clock that stands still: what every test of the front door starts from.
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ManualClock, MemoryStore } from '@symkeep/cache';
 import { decode, encode, messagePackType } from '@symkeep/protocol';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../src/app.ts';
+import { DirectoryStore } from '../src/blobs/directory-store.ts';
 import { createCatalog } from '../src/catalog/index.ts';
 import { openAccess } from '../src/http/access.ts';
 import { BodyBudget } from '../src/http/body.ts';
 import { RequestIds } from '../src/http/request-ids.ts';
 import { Waiters } from '../src/http/waiters.ts';
 import { createMetrics } from '../src/metrics.ts';
+import { Receiver } from '../src/sources/receive.ts';
 import { MemoryJobs } from './memory-jobs.ts';
 
 const cacheBytes = 4 * 2 ** 20;
+
+export const receiveLimits = { fileBytesMax: 64 * 2 ** 20, uploadsMax: 4 };
 
 export interface AppUnderTest {
   readonly clock: ManualClock;
@@ -19,6 +26,7 @@ export interface AppUnderTest {
   readonly jobs: MemoryJobs;
   readonly deps: AppDeps;
   readonly app: ReturnType<typeof createApp>;
+  readonly blobs: DirectoryStore;
   get(path: string, headers?: Record<string, string>): Promise<Response>;
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
   postMessagePack(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
@@ -31,8 +39,10 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
   await catalog.start();
   const metrics = createMetrics();
   const jobs = new MemoryJobs();
+  const blobs = new DirectoryStore(mkdtempSync(join(tmpdir(), 'blobs-')), clock);
   const deps: AppDeps = {
     ...{ catalog, jobs, clock, version: '0.0.0-test' },
+    receiver: new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits }),
     waiters: new Waiters(),
     access: openAccess([]),
     budget: new BodyBudget(),
@@ -48,7 +58,7 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
   const post = async (path: string, body: Uint8Array<ArrayBuffer>, headers: Record<string, string>) =>
     app.request(path, { method: 'POST', body, headers });
   return {
-    ...{ clock, store, jobs, deps, app },
+    ...{ clock, store, blobs, jobs, deps, app },
     get: async (path, headers = {}) => app.request(path, { headers }),
     post: (path, body, headers = {}) =>
       post(path, encode(body, 'json'), { 'content-type': 'application/json', ...headers }),

@@ -4,6 +4,13 @@ export { debugIdOf, gnuIdsOfGoId, type RejectedId, type RejectionReason } from '
 export { type ByteSource, bytesSource, fileSource } from './byte-source.ts';
 export { freeInflationBytesMax, isOutOfMemory, zlibRatioMax, zstdRatioMax } from './compression.ts';
 export {
+  arangesBytesOf,
+  codeBytesOf,
+  coverageArangesBytesMax,
+  coverageSymbolsMax,
+  functionsIn,
+} from './coverage.ts';
+export {
   type AltLink,
   altLinkOf,
   crc32Of,

@@ -17,8 +17,18 @@ export interface Credentials {
   readonly writes: boolean;
 }
 
+/** Who was let in. */
+export interface Caller {
+  /** Name of the token; undefined on an open server. */
+  readonly token: string | undefined;
+  /** All of them on an open server. */
+  readonly roles: readonly Role[];
+}
+
 /** Returns if the request may do what the role may; throws `unauthenticated` or `permission_denied`. */
-export type Access = (credentials: Credentials, role: Role) => void;
+export type Access = (credentials: Credentials, role: Role) => Caller;
+
+const anyone: Caller = { token: undefined, roles: ['read', 'agent', 'upload', 'admin'] };
 
 /** Roles that may do what a role may. */
 const granting: Record<Role, readonly Role[]> = {
@@ -40,7 +50,7 @@ export function openAccess(hosts: readonly string[]): Access {
   // Nearly all requests name the same host.
   let admitted: string | undefined;
   return ({ host, origin, writes }) => {
-    if (host === admitted && origin === undefined) return;
+    if (host === admitted && origin === undefined) return anyone;
     const name = host.replace(/:\d*$/, '').toLowerCase();
     if (!isLoopback(name) && !known.has(name)) {
       throw new SymkeepError(
@@ -52,6 +62,7 @@ export function openAccess(hosts: readonly string[]): Access {
       throw new SymkeepError('permission_denied', 'pages of other sites may not write here');
     }
     admitted = host;
+    return anyone;
   };
 }
 
@@ -70,6 +81,7 @@ export function tokenAccess(tokens: TokenFile): Access {
     if (!granted || (!given.bearer && role !== 'read')) {
       throw new SymkeepError('permission_denied', `the token ${token.name} has not the role ${role}`);
     }
+    return { token: token.name, roles: token.roles };
   };
 }
 

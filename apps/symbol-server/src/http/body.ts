@@ -1,16 +1,23 @@
-// Request bodies from anyone: bounded as received, bounded once decompressed, bounded in time by a minimum rate, and
-// bounded together over all requests, so that no number of clients can fill the memory.
-import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
+// Request bodies from anyone: bounded as received, bounded once decompressed, bounded in time by a minimum rate. Messages
+// are read whole, and bounded together over all requests, so that no number of clients can fill the memory; files are
+// streamed.
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { constants, createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib';
 import type { Clock } from '@symkeep/cache';
 import { bodyBytesMax, decodedBytesMax, invalid, SymkeepError } from '@symkeep/protocol';
 import type { Coding } from './negotiation.ts';
 
-/** A sender has this long before its rate counts: slow starts and round trips. */
+/** What a sender may fall behind: slow starts, round trips and pauses. */
 export const bodyGraceMs = 5_000;
 /** Bytes per second a body must keep up; slower ones hold memory and a socket for hours. */
 export const bodyRateMin = 16 * 1024;
 /** The same as the window that zstd at its usual levels needs; its format allows 128 MiB and more. */
 const zstdWindowLogMax = 23;
+/** A streamed file may inflate to this without more ado, */
+const freeInflationBytes = 64 * 1024 * 1024;
+/** and beyond that to so many times what was received. Debug files reach 20, files of zeros 1,000. */
+const inflationRatioMax = 128;
 /** Bytes of all bodies in this process together: eight of the largest, thousands of usual ones. */
 export const bodiesBytesMax = 256 * 1024 * 1024;
 
@@ -87,18 +94,97 @@ class Share {
 async function receive(chunks: AsyncIterator<Uint8Array>, share: Share, clock: Clock): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let received = 0;
-  const pace = new Pace(clock, () => received);
-  try {
-    for (;;) {
-      const next = await Promise.race([nextOf(chunks), pace.tooSlow]);
-      if (next.done === true) return parts.length === 1 ? parts[0]! : Buffer.concat(parts, received);
-      received += next.value.length;
-      if (received > bodyBytesMax) throw tooLarge('the body', bodyBytesMax);
-      share.hold(next.value.length);
-      parts.push(next.value);
+  for await (const part of paced(chunks, clock)) {
+    received += part.length;
+    if (received > bodyBytesMax) throw tooLarge('the body', bodyBytesMax);
+    share.hold(part.length);
+    parts.push(part);
+  }
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts, received);
+}
+
+/**
+ * The decoded bytes of a file as they come, `bytesMax` at most. Whoever stops reading early has to end it (`return`).
+ * Throws `too_large` or `invalid_argument` (broken compression, too slow, cut short).
+ */
+export async function* streamBody(
+  { chunks, length, coding }: IncomingBody,
+  bytesMax: number,
+  clock: Clock,
+): AsyncGenerator<Uint8Array> {
+  if (length !== undefined && length > bytesMax) throw tooLarge('the file', bytesMax);
+  const counted = { received: 0 };
+  const source = counting(paced(chunks, clock), counted);
+  let size = 0;
+  for await (const part of coding === 'identity' ? source : inflated(source, coding, counted)) {
+    size += part.length;
+    if (size > bytesMax) throw tooLarge('the file', bytesMax);
+    if (size > Math.max(freeInflationBytes, inflationRatioMax * counted.received)) {
+      throw new SymkeepError('too_large', `the body inflates to over ${inflationRatioMax} times its size`);
     }
+    yield part;
+  }
+}
+
+async function* counting(
+  chunks: AsyncIterable<Uint8Array>,
+  counted: { received: number },
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    counted.received += chunk.length;
+    yield chunk;
+  }
+}
+
+async function* inflated(
+  chunks: AsyncIterable<Uint8Array>,
+  coding: 'gzip' | 'zstd',
+  counted: { readonly received: number },
+): AsyncGenerator<Uint8Array> {
+  const decoder = decoderOf(coding);
+  const source = Readable.from(chunks, { objectMode: true });
+  // What fails there fails the decoder, and so the reading of it.
+  pipeline(source, decoder).catch(() => undefined);
+  try {
+    yield* decoder as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw notOf(coding, error);
   } finally {
-    pace.end();
+    source.destroy();
+    decoder.destroy();
+  }
+  if (decoder.bytesWritten !== counted.received) throw trailing(coding);
+}
+
+/**
+ * Chunks whose sender keeps up the minimum rate. Only the time that is spent waiting for the sender counts: a disk that
+ * is slow to take what has come is not its fault. What it was ahead once does not excuse a long silence later.
+ */
+async function* paced(chunks: AsyncIterator<Uint8Array>, clock: Clock): AsyncGenerator<Uint8Array> {
+  let graceMs = bodyGraceMs;
+  for (;;) {
+    const started = clock.now();
+    const next = await nextWithin(chunks, graceMs, clock);
+    if (next.done === true) return;
+    graceMs -= clock.now() - started;
+    graceMs = Math.min(bodyGraceMs, graceMs + (next.value.length / bodyRateMin) * 1_000);
+    yield next.value;
+  }
+}
+
+async function nextWithin(
+  chunks: AsyncIterator<Uint8Array>,
+  ms: number,
+  clock: Clock,
+): Promise<IteratorResult<Uint8Array>> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const cancel = clock.setTimer(Math.max(0, ms), () =>
+    reject(invalid(`the body came slower than ${bodyRateMin} bytes per second`)),
+  );
+  try {
+    return await Promise.race([nextOf(chunks), late]);
+  } finally {
+    cancel();
   }
 }
 
@@ -107,38 +193,13 @@ async function nextOf(chunks: AsyncIterator<Uint8Array>): Promise<IteratorResult
   try {
     return await chunks.next();
   } catch (error) {
+    if (error instanceof SymkeepError) throw error;
     throw new SymkeepError('invalid_argument', 'the body ended early', { cause: error });
   }
 }
 
-/** Fails a body whose sender falls behind the minimum rate. */
-class Pace {
-  readonly tooSlow: Promise<never>;
-  #cancel: () => void;
-
-  constructor(clock: Clock, received: () => number) {
-    const { promise, reject } = Promise.withResolvers<never>();
-    this.tooSlow = promise;
-    promise.catch(() => undefined); // raced: whoever loses is not unhandled
-    const started = clock.now();
-    const check = () => {
-      const due = ((clock.now() - started - bodyGraceMs) / 1000) * bodyRateMin;
-      if (received() <= due) reject(invalid(`the body came slower than ${bodyRateMin} bytes per second`));
-      else this.#cancel = clock.setTimer(1_000, check);
-    };
-    this.#cancel = clock.setTimer(bodyGraceMs, check);
-  }
-
-  end(): void {
-    this.#cancel();
-  }
-}
-
 async function decompress(bytes: Uint8Array, coding: 'gzip' | 'zstd', share: Share): Promise<Uint8Array> {
-  const decoder =
-    coding === 'gzip'
-      ? createGunzip()
-      : createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax } });
+  const decoder = decoderOf(coding);
   const parts: Uint8Array[] = [];
   let size = 0;
   try {
@@ -150,14 +211,27 @@ async function decompress(bytes: Uint8Array, coding: 'gzip' | 'zstd', share: Sha
       parts.push(part);
     }
   } catch (error) {
-    if (error instanceof SymkeepError) throw error;
-    throw invalid(`the body is not ${coding}: ${(error as Error).message}`);
+    throw notOf(coding, error);
   } finally {
     decoder.destroy();
   }
-  // The decoder stops at the end of the first frame and says nothing of what follows.
-  if (decoder.bytesWritten !== bytes.length) throw invalid(`the body has bytes after its ${coding} data`);
+  if (decoder.bytesWritten !== bytes.length) throw trailing(coding);
   return Buffer.concat(parts, size);
+}
+
+function decoderOf(coding: 'gzip' | 'zstd'): Gunzip | ZstdDecompress {
+  if (coding === 'gzip') return createGunzip();
+  return createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax } });
+}
+
+function notOf(coding: string, error: unknown): SymkeepError {
+  if (error instanceof SymkeepError) return error;
+  return invalid(`the body is not ${coding}: ${(error as Error).message}`);
+}
+
+// The decoder stops at the end of the first frame and says nothing of what follows.
+function trailing(coding: string): SymkeepError {
+  return invalid(`the body has bytes after its ${coding} data`);
 }
 
 function tooLarge(what: string, max: number): SymkeepError {

@@ -20,8 +20,8 @@ import type { Context as HonoContext } from 'hono';
 import { getPath } from 'hono/utils/url';
 import type { Logger } from 'pino';
 import type { HttpMetrics } from '../metrics.ts';
-import { type Access, withoutToken } from './access.ts';
-import { type BodyBudget, readBody } from './body.ts';
+import { type Access, type Caller, withoutToken } from './access.ts';
+import { type BodyBudget, type IncomingBody, readBody } from './body.ts';
 import { bodyCoding, bodyEncoding, replyCoding, replyEncoding } from './negotiation.ts';
 import { type Context, idempotencyKey, isWrite, type Operation, type Reply, type Role } from './operation.ts';
 import type { RequestIds } from './request-ids.ts';
@@ -46,6 +46,8 @@ export interface Bindings {
   readonly incoming?: IncomingMessage;
   /** What was already received of the body. */
   readonly received?: readonly Uint8Array[];
+  /** Tells a client that waits to be asked (`expect: 100-continue`) to send its body. */
+  readonly askForBody?: () => void;
 }
 export type AppContext = HonoContext<{ Bindings: Bindings }>;
 
@@ -59,15 +61,34 @@ export async function answer(
   route: string,
   operation: Operation,
 ): Promise<Response> {
-  return guarded(deps, c, route, operation.role, async (encoding) => {
-    const sample = deps.catalog.epoch.sample();
-    if (sample instanceof StoreUnavailable) throw sample;
-    const reply = await runOperation(deps, c, operation, sample);
+  return guarded(deps, c, route, operation.role, async (encoding, caller) => {
+    const samples = new Samples(deps);
+    const reply = await runOperation(deps, c, operation, samples, caller);
     if ('events' in reply) return new Response(reply.events, { headers: streamHeaders });
-    const outage = sample.outage();
+    const outage = samples.current.outage();
     if (outage !== null) throw outage;
-    return replyResponse(c, reply, encoding);
+    const response = await replyResponse(c, reply, encoding);
+    response.headers.set('symkeep-epoch', samples.current.epoch);
+    return response;
   });
+}
+
+/** The epoch of one reply. */
+class Samples {
+  readonly #deps: ExchangeDeps;
+  current: EpochSample;
+
+  constructor(deps: ExchangeDeps) {
+    this.#deps = deps;
+    this.current = this.renew();
+  }
+
+  renew(): EpochSample {
+    const sample = this.#deps.catalog.epoch.sample();
+    if (sample instanceof StoreUnavailable) throw sample;
+    this.current = sample;
+    return sample;
+  }
 }
 
 /** Answers a request for a page or a document that is no message of the API. Throws nothing. */
@@ -103,7 +124,7 @@ async function guarded(
   c: AppContext,
   route: string,
   role: Role | 'none',
-  run: (encoding: Encoding) => Promise<Response> | Response,
+  run: (encoding: Encoding, caller: Caller) => Promise<Response> | Response,
 ): Promise<Response> {
   const started = deps.clock.now();
   const epoch = deps.catalog.epoch.current;
@@ -111,8 +132,7 @@ async function guarded(
   const requestId = deps.requestIds.of(c.req.header('x-request-id'));
   let response: Response;
   try {
-    admit(deps.access, c, role);
-    response = await run(encoding);
+    response = await run(encoding, admit(deps.access, c, role));
   } catch (thrown) {
     const error = errorOf(thrown);
     if (error.code === 'internal')
@@ -122,19 +142,22 @@ async function guarded(
   const current = deps.catalog.epoch.current;
   // An error may tell of the newest epoch: nothing it says can be believed wrongly.
   const shown = response.status >= 500 ? current : epoch;
-  if (shown !== undefined) response.headers.set('symkeep-epoch', shown);
+  if (shown !== undefined && !response.headers.has('symkeep-epoch'))
+    response.headers.set('symkeep-epoch', shown);
   response.headers.set('x-request-id', requestId);
   deps.metrics.observe(route, c.req.method, response.status, deps.clock.now() - started);
   return response;
 }
 
-function admit(access: Access, c: AppContext, role: Role | 'none'): void {
+const nobody: Caller = { token: undefined, roles: [] };
+
+function admit(access: Access, c: AppContext, role: Role | 'none'): Caller {
   const incoming = c.env?.incoming;
   if (incoming?.httpVersion === '1.1' && incoming.headers.host === undefined) {
     throw new SymkeepError('invalid_argument', 'an HTTP/1.1 request without a Host header');
   }
-  if (role === 'none') return;
-  access(
+  if (role === 'none') return nobody;
+  return access(
     {
       host: hostOf(c.req.url),
       authorization: c.req.header('authorization'),
@@ -161,7 +184,8 @@ async function runOperation(
   deps: ExchangeDeps,
   c: AppContext,
   operation: Operation,
-  sample: EpochSample,
+  samples: Samples,
+  caller: Caller,
 ): Promise<Reply> {
   if (isWrite(operation)) parseMessage(idempotencyKey, c.req.header('idempotency-key'));
   const query = operation.query === undefined ? undefined : parseMessage(operation.query, queryOf(c));
@@ -172,7 +196,10 @@ async function runOperation(
       query,
       body: value,
       header: (name) => c.req.header(name),
-      sample,
+      sample: samples.current,
+      renewSample: () => samples.renew(),
+      file: operation.file === undefined ? noFile : incomingBody(c),
+      caller,
       signal: c.req.raw.signal,
     });
   } finally {
@@ -181,6 +208,7 @@ async function runOperation(
 }
 
 const noBody = { value: undefined, release: () => undefined };
+const noFile: IncomingBody = { chunks: emptyChunks(), length: 0, coding: 'identity' };
 
 // `?limit=` means what leaving it out means.
 function queryOf(c: AppContext): Record<string, string> {
@@ -189,10 +217,7 @@ function queryOf(c: AppContext): Record<string, string> {
 
 async function messageOf(deps: ExchangeDeps, c: AppContext, schema: NonNullable<Operation['body']>) {
   const encoding = bodyEncoding(c.req.header('content-type'));
-  const coding = bodyCoding(c.req.header('content-encoding'));
-  const declared = c.req.header('content-length');
-  const body = { chunks: chunksOf(c), length: declared === undefined ? undefined : Number(declared), coding };
-  const { bytes, release } = await readBody(body, deps.budget, deps.clock);
+  const { bytes, release } = await readBody(incomingBody(c), deps.budget, deps.clock);
   try {
     return { value: parseMessage(schema, decode(bytes, encoding)), release };
   } catch (error) {
@@ -201,19 +226,26 @@ async function messageOf(deps: ExchangeDeps, c: AppContext, schema: NonNullable<
   }
 }
 
+function incomingBody(c: AppContext): IncomingBody {
+  const coding = bodyCoding(c.req.header('content-encoding'));
+  const declared = c.req.header('content-length');
+  return { chunks: chunksOf(c), length: declared === undefined ? undefined : Number(declared), coding };
+}
+
 // Node's own stream where there is one: the fetch API's costs more than the rest of a request. It must outlive an early
 // end of reading, since the reply goes over the same socket.
 function chunksOf(c: AppContext): AsyncIterator<Uint8Array> {
   const incoming = c.env?.incoming;
-  if (incoming !== undefined) return incomingChunks(incoming, c.env.received);
+  if (incoming !== undefined) return incomingChunks(incoming, c.env);
   const { body } = c.req.raw;
   return body === null ? emptyChunks() : body[Symbol.asyncIterator]();
 }
 
 async function* incomingChunks(
   incoming: IncomingMessage,
-  received: readonly Uint8Array[] = [],
+  { received = [], askForBody }: Bindings,
 ): AsyncGenerator<Uint8Array> {
+  askForBody?.();
   yield* received;
   if (received.length > 0 && incoming.complete) return;
   yield* incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
@@ -237,7 +269,7 @@ async function replyResponse(c: AppContext, reply: Exclude<Reply, { events: unkn
       return new Response(null, { status: 304, headers });
   }
   const bytes = 'bytes' in reply ? reply.bytes(encoding) : encode(reply.value, encoding);
-  return encodedResponse(c, bytes, headers, 200);
+  return encodedResponse(c, bytes, headers, 'value' in reply ? (reply.status ?? 200) : 200);
 }
 
 async function encodedResponse(
@@ -285,6 +317,9 @@ function errorResponse(c: AppContext, error: SymkeepError, encoding: Encoding): 
   }
   if (error.code === 'unauthenticated') headers['www-authenticate'] = 'Bearer, Basic realm="symkeep"';
   if (error.code === 'unsupported') headers['accept-encoding'] = 'gzip, zstd';
+  const reason = (error.details as { reason?: unknown } | undefined)?.reason;
+  // A HEAD has no body that could say it.
+  if (typeof reason === 'string') headers['symkeep-reason'] = reason;
   const allow = c.res.headers.get('allow');
   if (allow !== null) headers.allow = allow;
   const bytes = encode(error.body(), encoding);

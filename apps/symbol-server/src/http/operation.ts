@@ -6,6 +6,9 @@ import type { Encoding } from '@symkeep/protocol';
 import { z } from 'zod';
 import type { Catalog } from '../catalog/index.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import type { Receiver } from '../sources/receive.ts';
+import type { Caller } from './access.ts';
+import type { IncomingBody } from './body.ts';
 import type { Waiters } from './waiters.ts';
 
 export type Role = 'read' | 'agent' | 'upload' | 'admin';
@@ -15,6 +18,7 @@ export interface Context {
   readonly catalog: Catalog;
   readonly jobs: Jobs;
   readonly waiters: Waiters;
+  readonly receiver: Receiver;
   readonly clock: Clock;
   readonly version: string;
 }
@@ -27,13 +31,18 @@ export interface Request<Query, Body> {
   readonly header: (name: string) => string | undefined;
   /** The epoch that the reply will carry; writes note in it what the store said of it. */
   readonly sample: EpochSample;
+  /** Takes another in its place: for what touches the store only after a long time. Throws `unavailable`. */
+  readonly renewSample: () => EpochSample;
+  /** What is sent, of an operation that takes a file. Nothing of it is read before it is asked for. */
+  readonly file: IncomingBody;
+  readonly caller: Caller;
   /** Aborted when the client is gone or the server ends. */
   readonly signal: AbortSignal;
 }
 
 /** A message; or the bytes of one in either encoding, where stored bytes are spliced; or an open stream of events. */
 export type Reply =
-  | { readonly value: unknown }
+  | { readonly value: unknown; readonly status?: 200 | 202 }
   | { readonly bytes: (encoding: Encoding) => Uint8Array; readonly etag?: string }
   | { readonly events: ReadableStream<Uint8Array> };
 
@@ -45,7 +54,11 @@ export interface Operation<Query extends z.ZodType = z.ZodType, Body extends z.Z
   readonly body?: Body;
   /** Of the items in the body, where they are validated one by one. */
   readonly item?: { readonly field: string; readonly schema: z.ZodType };
+  /** It takes a file instead of a message; this says what it is for. */
+  readonly file?: string;
   readonly reply: z.ZodType;
+  /** Of replies with the status 202. */
+  readonly accepted?: z.ZodType;
   run(context: Context, request: Request<z.output<Query>, z.output<Body>>): Reply | Promise<Reply>;
 }
 

@@ -101,6 +101,23 @@ function joinSources(known: Source, again: Source): Source {
 }
 
 /**
+ * The set with a file that an admin wants instead of the others of its kind, whatever they are: these are taken out, and
+ * an earlier verdict on the file itself is lifted.
+ */
+export function replacedBy(set: SourceSet, source: Source, now: number): SourceSet {
+  const sources = set.sources.map((one) => {
+    if (one.digest === source.digest) {
+      const { quarantined: _, ...lifted } = one;
+      return lifted;
+    }
+    const isRival = one.kind === source.kind && one.quarantined === undefined;
+    return isRival ? { ...one, quarantined: `replaced by ${source.digest}` } : one;
+  });
+  const cleared = { ...set, sources, version: Math.max(set.version + 1, now) };
+  return withSource(cleared, source, now);
+}
+
+/**
  * Whether a file would make the table better: whether it would rank before all others of its kind. Worse is kept out,
  * so that it neither costs room nor work.
  */
