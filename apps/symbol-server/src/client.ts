@@ -8,6 +8,8 @@ export interface Client {
   readonly url: string;
   get(path: string): Promise<unknown>;
   post(path: string, body: unknown): Promise<unknown>;
+  /** The reason of a 409 to a HEAD; undefined if that is answered 200. */
+  refusal(path: string): Promise<string | undefined>;
 }
 
 /** Throws `SymkeepError`; `unavailable` if the server cannot be reached. */
@@ -27,6 +29,13 @@ export function createClient(url: string, token: string | undefined): Client {
   return {
     url: base,
     get: (path) => ask(path, { method: 'GET', headers: authorization }),
+    refusal: async (path) => {
+      const init = { method: 'HEAD', headers: authorization, signal: AbortSignal.timeout(timeoutMs) };
+      const { ok, status, headers } = await reach(`${base}${path}`, init, base);
+      if (ok) return undefined;
+      if (status === 409) return headers.get('symkeep-reason') ?? 'conflict';
+      throw SymkeepError.fromBody(undefined, status);
+    },
     post: (path, body) =>
       ask(path, {
         method: 'POST',

@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<CommandDefinition<Options>
   up: async () => (await import('./commands/up.ts')).up(clock, version),
   serve: async () => (await import('./commands/serve.ts')).serve(clock, version),
   lookup: async () => (await import('./commands/lookup.ts')).lookup,
+  push: async () => (await import('./commands/push.ts')).push(clock),
   wanted: async () => (await import('./commands/wanted.ts')).wanted,
   symbolize: async () => (await import('./commands/symbolize.ts')).symbolize,
   extract: async () => (await import('./commands/extract.ts')).extract(clock),

@@ -5,6 +5,14 @@ import { parseS3Place } from './blobs/open-blobs.ts';
 import type { Role } from './http/operation.ts';
 import { roles } from './http/tokens.ts';
 
+function wholeNumber(min: number, max: number) {
+  return z.coerce
+    .number('is not a number')
+    .int('is not a whole number')
+    .min(min, `is under ${min}`)
+    .max(max, `is over ${max}`);
+}
+
 export const json = option(flag.default(false), {
   describe: 'print JSON',
   env: 'SYMKEEP_JSON',
@@ -52,6 +60,40 @@ export const blobs = option(
     placeholder: '<place>',
   },
 );
+
+export const fileBytesMax = option(byteSize.default(4 * 2 ** 30), {
+  describe: 'largest file that may be uploaded, 4GiB if not given',
+  env: 'SYMKEEP_FILE_BYTES_MAX',
+  placeholder: '<size>',
+});
+
+export const uploadsMax = option(wholeNumber(1, 1_024).default(16), {
+  describe: 'uploads at once per process, 16 if not given; more are told to come back',
+  env: 'SYMKEEP_UPLOADS_MAX',
+  placeholder: '<n>',
+});
+
+export const retainDebugFiles = option(z.enum(['keep', 'drop'], 'is neither keep nor drop').default('keep'), {
+  describe: 'keep debug files, or drop them once their symbols are extracted; keep if not given',
+  env: 'SYMKEEP_RETAIN_DEBUG_FILES',
+  placeholder: '<keep|drop>',
+});
+
+export const wait = option(flag.default(false), {
+  describe: 'wait until the symbols of what was sent can be looked up',
+  env: 'SYMKEEP_WAIT',
+});
+
+export const parallel = option(wholeNumber(1, 256).default(8), {
+  describe: 'files at once, 8 if not given',
+  env: 'SYMKEEP_PARALLEL',
+  placeholder: '<n>',
+});
+
+export const replace = option(flag.default(false), {
+  describe: 'take the place of what the server has, whatever it is (role admin)',
+  env: 'SYMKEEP_REPLACE',
+});
 
 const redisAddress = z
   .string('is no text')
@@ -111,15 +153,11 @@ export const allowEviction = option(flag.default(false), {
   env: 'SYMKEEP_ALLOW_EVICTION',
 });
 
-export const processes = option(
-  z.coerce
-    .number('is not a number')
-    .int('is not a whole number')
-    .min(1, 'is under 1')
-    .max(64, 'is over 64')
-    .default(1),
-  { describe: 'server processes, 1 if not given', env: 'SYMKEEP_PROCESSES', placeholder: '<n>' },
-);
+export const processes = option(wholeNumber(1, 64).default(1), {
+  describe: 'server processes, 1 if not given',
+  env: 'SYMKEEP_PROCESSES',
+  placeholder: '<n>',
+});
 
 export const logLevel = option(
   z
@@ -161,6 +199,8 @@ export const serverOptions = {
   listen,
   data,
   blobs,
+  fileBytesMax,
+  uploadsMax,
   namespace,
   tokensFile,
   hosts,
@@ -177,7 +217,7 @@ export const variables: readonly string[] = [
     server,
     token,
     data,
-    blobs,
+    ...[blobs, fileBytesMax, uploadsMax, retainDebugFiles, wait, parallel, replace],
     redisUrl,
     namespace,
     tokensFile,

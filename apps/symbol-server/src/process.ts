@@ -2,6 +2,7 @@
 // processes each of them is one.
 import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
+import { type BlobsPlace, openBlobs } from './blobs/open-blobs.ts';
 import { createCatalog } from './catalog/index.ts';
 import { isLoopback, openAccess, tokenAccess } from './http/access.ts';
 import { BodyBudget } from './http/body.ts';
@@ -19,6 +20,7 @@ import {
 } from './metrics.ts';
 import { createRedis, redisReady, withoutPassword } from './redis.ts';
 import { type Listening, startServer } from './server.ts';
+import { type ReceiveLimits, Receiver } from './sources/receive.ts';
 import { StoreWatch } from './store-health.ts';
 
 /** How long a start waits for Redis; then the server listens anyway, answers 503, and recovers by itself. */
@@ -26,7 +28,7 @@ const redisWaitMs = 3_000;
 /** How often Redis' own settings are looked at, beside every reconnect: someone may mend or break them. */
 const lookEveryMs = 10_000;
 
-export interface ServerConfig {
+export interface ServerConfig extends BlobsPlace, ReceiveLimits {
   readonly listen: { readonly host: string; readonly port: number };
   readonly redisUrl: string;
   readonly namespace: string;
@@ -72,6 +74,8 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const jobsClient = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
   const queue = new JobQueue({ client: jobsClient, namespace: config.namespace, clock });
   const jobs = new QueuedJobs(catalog, queue);
+  const blobs = await openBlobs(config, clock);
+  const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });
   const metrics = createMetrics();
   const waiters = new Waiters();
   const budget = new BodyBudget();
@@ -95,12 +99,13 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     addSnapshots(metrics.registry, () => ({
       ...catalog.metrics(),
       bodies: { held: budget.held },
+      uploads: { running: receiver.running },
       events: { waiting: waiters.size, ...catalog.metrics().events },
     }));
     let ending = false;
     const listening = await startServer(
       {
-        ...{ catalog, jobs, waiters, clock, version, access, budget, log },
+        ...{ catalog, jobs, receiver, waiters, clock, version, access, budget, log },
         metrics: metrics.http,
         requestIds: new RequestIds(),
         unready: async () => (ending ? 'this server is ending' : watch.unready()),
