@@ -1,6 +1,8 @@
 // What infra/ holds is accepted by the programs it is for, where they are installed.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { redisAvailable, TestRedis } from '../tools/test-redis.ts';
@@ -51,6 +53,19 @@ describe('infra', () => {
       .split('\n')
       .filter((line) => line !== '' && !line.includes('is not executable'));
     expect(complaints).toEqual([]);
+  });
+
+  it.skipIf(!isInstalled('docker-compose'))('compose takes its file', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'sk-compose-'));
+    try {
+      for (const name of ['agent.env', 'tokens']) writeFileSync(join(directory, name), '');
+      const args = ['-f', infra('compose.yaml'), '--project-directory', directory, 'config', '--services'];
+      const { status, stdout, stderr } = spawnSync('docker-compose', args, { encoding: 'utf8' });
+      expect([status, stderr]).toEqual([0, '']);
+      expect(stdout.trim().split('\n').sort()).toEqual(['agent', 'redis', 'server']);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('guard.sh is plain sh', () => {
