@@ -172,3 +172,24 @@ test('a memory of a tier that evicts is legal if that tier asks the sender again
     faultsOf({ memories: [{ ...reported, sender: 'server', receiver: 'agent', endsWithEpoch: false }] }),
   ).toEqual([]);
 });
+
+test('a refusal says for how long something in use would be missing, by the shortest of the ways it leaves', () => {
+  const told: Memory = { ...reported, name: 'told', receiver: 'receiver', ms: 6 * hourMs };
+  const said = (leaves: FactTier['leaves'], ms: number | null = told.ms): string => {
+    const receiver: FactTier = { name: 'receiver', holds: 'facts', leaves, asks: null };
+    const violations = violationsOf({ tiers: [host, receiver], memories: [{ ...told, ms }] });
+    return violations.find(({ subject }) => subject === 'told')?.message ?? '';
+  };
+  const idle = (ms: number) => ({ by: 'idle', ms }) as const;
+  expect(said([idle(2 * hourMs), { by: 'age', ms: hourMs, extendedByUse: true }])).toBe(
+    '"told" remembers for 6 h that "receiver" has what it was sent, but "receiver" drops what was unused for 2 h, drops it 1 h after its last use and does not ask "host files" on a miss: for up to 5 h what is in use is missing there',
+  );
+  for (const [leaves, ms] of [
+    [[idle(90_000)], null],
+    [[{ by: 'capacity' }], 6 * hourMs],
+    [[idle(6 * hourMs)], 6 * hourMs],
+  ] as const)
+    expect(said(leaves, ms)).toMatch(/: what has left stays missing there until the belief ends$/);
+  expect(said([idle(90_000)], null)).toContain('remembers as long as it runs that');
+  expect(said([idle(1_500)])).toContain('drops what was unused for 1500 ms');
+});

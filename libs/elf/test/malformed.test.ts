@@ -52,14 +52,22 @@ describe('case 30: what is not ELF at all', () => {
 
 describe('a broken header is an error that names it', () => {
   it.each<[string, ElfError['code'], (view: DataView) => void]>([
-    ['class', 'malformed', (view) => view.setUint8(4, 3)],
-    ['byte order', 'malformed', (view) => view.setUint8(5, 0)],
-    ['ident version', 'malformed', (view) => view.setUint8(6, 2)],
-    ['version', 'malformed', (view) => view.setUint32(20, 0, true)],
-    ['type 0', 'unsupported', (view) => view.setUint16(16, 0, true)],
-    ['type of an OS', 'unsupported', (view) => view.setUint16(16, 0xfe00, true)],
-  ])('%s', (_, code, change) => {
-    expect(errorOf(() => identify(altered(change)))).toMatchObject({ code, what: 'ELF header' });
+    ['class 3', 'malformed', (view) => view.setUint8(4, 3)],
+    ['class 0', 'malformed', (view) => view.setUint8(4, 0)],
+    ['byte order 0', 'malformed', (view) => view.setUint8(5, 0)],
+    ['byte order 3', 'malformed', (view) => view.setUint8(5, 3)],
+    ['version 2 instead of 1', 'malformed', (view) => view.setUint8(6, 2)],
+    ['version 0 instead of 1', 'malformed', (view) => view.setUint32(20, 0, true)],
+    ['file type 0', 'unsupported', (view) => view.setUint16(16, 0, true)],
+    ['file type 65024', 'unsupported', (view) => view.setUint16(16, 0xfe00, true)],
+  ])('%s', (why, code, change) => {
+    const message = `ELF header: ${why}`;
+    expect(errorOf(() => identify(altered(change)))).toMatchObject({ code, what: 'ELF header', message });
+  });
+
+  it.each(['shapes-mips', 'shapes-s390x'])('a byte order that %s could be read in all the same', (name) => {
+    const source = altered((view) => view.setUint8(5, 3), name);
+    expect(errorOf(() => identify(source)).message).toBe('ELF header: byte order 3');
   });
 
   it.each([4, 15, 16, 51, 63])('only %i bytes of it', (length) => {
@@ -151,6 +159,12 @@ describe('buffers of notes alone', () => {
   it('a desc of which the padding is cut off at the end', () => {
     const bytes = note('GNU', 3, desc.subarray(0, 17)).subarray(0, 33);
     expect(parseNotes(bytes, true)[0]!.desc).toHaveLength(17);
+  });
+
+  it('a note of nothing but its header, and one that is cut in its header', () => {
+    const bare = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0);
+    expect(parseNotes(bare, true)).toMatchObject([{ type: 7 }]);
+    expect(parseNotes(bare.subarray(0, 11), true)).toEqual([]);
   });
 
   it('a note cut off is an error that names it', () => {

@@ -88,6 +88,10 @@ describe('case 21: from a mapping to an address', () => {
     expect(segmentAt(segments, fileOffset(0x580))).toBe(segments[1]);
     expect(segmentAt(segments, fileOffset(0xe80))).toBe(segments[2]);
     expect(segmentAt(segments, fileOffset(0xfff))).toBe(segments[1]);
+    // One that has memory and no bytes, as .bss alone, shares no page of the file.
+    const withBss = [load(0x1100, 0, 7, 0x300000n), ...segments];
+    expect(segmentAt(withBss, fileOffset(0x1100))).toBeUndefined();
+    expect(segmentAt(withBss, fileOffset(0xfff))).toBe(segments[1]);
     expect(segmentAt(segments, fileOffset(0x1000))).toBeUndefined();
   });
 

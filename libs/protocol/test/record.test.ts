@@ -48,6 +48,63 @@ const records: fc.Arbitrary<ExecutableRecord> = fc
     return { ...all.reduce(mergeRecords), symbols: { ...noSymbols, quality }, generation };
   });
 
+describe('the record of one report', () => {
+  const at = Date.UTC(2026, 1, 3, 4, 5, 6, 789);
+  const one: ReportedExecutable = {
+    ids: { gnu, htlhash: hashes[0]!, go: goId('a/b/c/d') },
+    ...{ name: '/usr/bin/bash (deleted)', arch: 'x86_64', type: 'dyn', size: 7 },
+    load: [
+      [0x2000n, 0x10n],
+      [0x1000n, 0xabcn],
+    ],
+  };
+
+  it('says what the report says, and when', () => {
+    expect(recordOf(one, at)).toEqual({
+      id: gnu,
+      ids: { gnu: gnu.slice(4), htlhash: [hashes[0]!.slice(8)], go: ['YS9iL2MvZA'] },
+      ...{ ambiguous: false, fileName: 'bash', names: ['/usr/bin/bash'], nameCount: 1 },
+      ...{ arch: 'x86_64', type: 'dyn', size: 7, layouts: ['1000+abc,2000+10'] },
+      ...{ firstSeen: '2026-02-03T04:05:06Z', lastSeen: '2026-02-03T00:00:00Z', version: at, generation: at },
+      ...{ symbols: noSymbols, agentFrames: false },
+    });
+  });
+
+  it('says nothing of what the report does not know', () => {
+    const bare = recordOf({ ...one, ids: { htlhash: hashes[0]! }, name: '', load: [] }, at);
+    expect(bare).toMatchObject({ id: hashes[0], ids: { htlhash: [hashes[0]!.slice(8)], go: [] } });
+    expect(bare.ids).not.toHaveProperty('gnu');
+    expect(bare).toMatchObject({ fileName: '', names: [], nameCount: 0, layouts: [] });
+  });
+
+  it('is filed under the hash where the GNU ID is ambiguous, and is not ambiguous itself', () => {
+    const own = recordOf(one, at, hashes[0]!);
+    const moved = recordOf({ ...one, load: [[0n, 1n]] }, at, hashes[0]!);
+    expect([own.id, mergeRecords(own, moved).ambiguous]).toEqual([hashes[0], false]);
+  });
+});
+
+describe('names', () => {
+  it('are kept in one order: lasting files, temporary ones, those without a file; then the shorter; then by letter', () => {
+    const best = ['/a', '/b', '/usr/bin/a', '/tmp/a', '/dev/shm/a', '/memfd:a', 'memfd:abc'];
+    const records = best.toReversed().map((name) => recordOf(report(name), start));
+    expect(records.reduce(mergeRecords).names).toEqual(best);
+  });
+
+  it(`are counted exactly up to ${namesMax}, and estimated beyond`, () => {
+    const all = Array.from({ length: namesMax + 1 }, (_, index) => recordOf(report(`/n${index}`), start));
+    const most = all.slice(0, namesMax).reduce(mergeRecords);
+    expect([most.names.length, most.nameCount]).toEqual([namesMax, namesMax]);
+    expect(most).not.toHaveProperty('nameSketch');
+    const over = all.reduce(mergeRecords);
+    expect(over.names).toHaveLength(namesMax);
+    expect(over.nameCount).toBeGreaterThan(namesMax);
+    expect(over.nameSketch).toMatch(/^[0-9a-f]{64}$/);
+    // Less never overwrites more: a record of few names does not end the count.
+    expect(mergeRecords(over, all[0]!)).toEqual(over);
+  });
+});
+
 describe('merging records', () => {
   it('is commutative, associative and idempotent', () => {
     fc.assert(
