@@ -34,9 +34,17 @@ export class SymbolStates {
     this.#records = records;
   }
 
-  /** Makes the record if no agent has reported the executable yet: who brought a file of it has read it too. */
-  queued(id: ExecutableId, setVersion: number, sample: EpochSample): Promise<StoreUnavailable | undefined> {
-    return this.#mark(id, (symbols) => working('queued', symbols, setVersion), sample);
+  /**
+   * Makes the record if no agent has reported the executable yet: who brought a file of it has read it too. `reason`: why
+   * it is tried again.
+   */
+  queued(
+    id: ExecutableId,
+    setVersion: number,
+    sample: EpochSample,
+    reason?: string,
+  ): Promise<StoreUnavailable | undefined> {
+    return this.#mark(id, (symbols) => working('queued', symbols, setVersion, reason), sample);
   }
 
   running(id: ExecutableId, setVersion: number, sample: EpochSample): Promise<StoreUnavailable | undefined> {
@@ -160,8 +168,14 @@ function tablesOf(
   return { ...keep, leave: { key: tableAt(id, before).key, ms: lastTableMs } };
 }
 
-function working(state: 'queued' | 'running', symbols: SymbolsSummary, setVersion: number): SymbolsSummary {
+function working(
+  state: 'queued' | 'running',
+  symbols: SymbolsSummary,
+  setVersion: number,
+  reason?: string,
+): SymbolsSummary {
   if (symbols.state === 'ready' || (symbols.setVersion ?? 0) > setVersion) return symbols;
-  if (symbols.state === state && symbols.setVersion === setVersion) return symbols;
-  return { ...noSymbols, state, setVersion };
+  if (symbols.state === state && symbols.setVersion === setVersion && symbols.reason === reason)
+    return symbols;
+  return { ...noSymbols, state, setVersion, ...(reason === undefined ? {} : { reason }) };
 }

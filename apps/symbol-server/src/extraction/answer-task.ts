@@ -1,12 +1,13 @@
 // An extraction's outcome as data, whatever goes wrong.
 import { ElfError, isOutOfMemory } from '@symkeep/elf';
 import { SymbolsError } from '@symkeep/symbols';
-import { extractTable } from './extract-table.ts';
-import type { ExtractionAnswer, ExtractionCode, ExtractionTask } from './messages.ts';
+import { extractTable, fillTable } from './extract-table.ts';
+import type { ExtractionAnswer, ExtractionCode, ExtractionTask, FillTask } from './messages.ts';
 
-export async function answerTask(task: ExtractionTask): Promise<ExtractionAnswer> {
+export async function answerTask(task: ExtractionTask | FillTask): Promise<ExtractionAnswer> {
   try {
-    return { table: await extractTable(task), residentBytes: process.memoryUsage.rss() };
+    const table = 'tables' in task ? fillTable(task) : await extractTable(task);
+    return { table, residentBytes: process.memoryUsage.rss() };
   } catch (error) {
     const failure = { code: codeOf(error as Error), message: (error as Error).message };
     return { failure, residentBytes: process.memoryUsage.rss() };

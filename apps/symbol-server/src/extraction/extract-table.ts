@@ -1,16 +1,21 @@
 // Files in, a table file out, in this process and without bounds on it: what an extraction child does, and what the
 // offline commands do, which have nobody beside them to protect.
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
+  decodePage,
   type Extracted,
   extractThreaded,
+  fillRanges,
   openSymbolTable,
+  pageExtent,
+  rangesOf,
+  type SymbolRanges,
   type WrittenTable,
   writeSymbolTable,
 } from '@symkeep/symbols';
 import { type OpenedElf, openElfFile } from '../elf-files.ts';
-import type { ExtractedTable, ExtractionTask } from './messages.ts';
+import type { ExtractedTable, ExtractionTask, FillTask } from './messages.ts';
 
 /** More threads wait for each other's memory more than they gain. */
 const threadsMax = 8;
@@ -39,6 +44,23 @@ export async function extractTable({
   }
 }
 
+/** Makes finished tables into one: at each address what the first has that knows something of it. */
+export function fillTable({ tables, output }: FillTask): ExtractedTable {
+  const written = writeSymbolTable(fillRanges(tables.map(readTableFile)));
+  writeTableFile(output, written);
+  return { ...tableFacts(written), files: tables, damage: [] };
+}
+
+function readTableFile(path: string): SymbolRanges {
+  const bytes = readFileSync(path);
+  const table = openSymbolTable(bytes);
+  const pages = Array.from({ length: table.pageCount }, (_, page) => {
+    const { offset, length } = pageExtent(table, page);
+    return decodePage(table, page, bytes.subarray(offset, offset + length));
+  });
+  return rangesOf(table, pages);
+}
+
 /** Whole or not at all, under its own name at last. */
 function writeTableFile(path: string, { header, pages }: WrittenTable): void {
   const partial = `${path}.partial`;
@@ -56,8 +78,18 @@ function writeTableFile(path: string, { header, pages }: WrittenTable): void {
 function describe(
   { files, missingAlternate }: OpenedElf,
   { dwarf, damage }: Extracted,
-  { header, digest }: WrittenTable,
+  written: WrittenTable,
 ): ExtractedTable {
+  return {
+    ...tableFacts(written),
+    files,
+    ...(missingAlternate === undefined ? {} : { missingAlternate }),
+    ...(dwarf === undefined ? {} : { dwarf }),
+    damage: damage.map(({ source, error }) => ({ source, code: error.code, message: error.message })),
+  };
+}
+
+function tableFacts({ header, digest }: WrittenTable): Omit<ExtractedTable, 'files' | 'damage'> {
   const table = openSymbolTable(header);
   return {
     digest,
@@ -68,9 +100,5 @@ function describe(
     pages: table.pageCount,
     bytes: table.pageOffsets.at(-1) as number,
     headerBytes: header.length,
-    files,
-    ...(missingAlternate === undefined ? {} : { missingAlternate }),
-    ...(dwarf === undefined ? {} : { dwarf }),
-    damage: damage.map(({ source, error }) => ({ source, code: error.code, message: error.message })),
   };
 }

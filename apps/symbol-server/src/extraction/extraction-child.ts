@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '@symkeep/cache';
 import { ExtractionFailure } from './extraction-failure.ts';
-import type { ExtractedTable, ExtractionAnswer, ExtractionTask } from './messages.ts';
+import type { ExtractedTable, ExtractionAnswer, ExtractionTask, FillTask } from './messages.ts';
 
 const bounded = fileURLToPath(new URL('./bounded.sh', import.meta.url));
 /** What the kernel counts as data of a Node that does nothing: room for code that is hardly touched. Measured: 576 MB. */
@@ -56,7 +56,11 @@ export class ExtractionChild {
   }
 
   /** The outcome of one task; a child that took too long is ended. */
-  async run(task: ExtractionTask, timeMs: number, clock: Clock): Promise<ExtractedTable | ExtractionFailure> {
+  async run(
+    task: ExtractionTask | FillTask,
+    timeMs: number,
+    clock: Clock,
+  ): Promise<ExtractedTable | ExtractionFailure> {
     this.uses++;
     let late = false;
     const cancel = clock.setTimer(timeMs, () => {
@@ -75,7 +79,7 @@ export class ExtractionChild {
     return new ExtractionFailure(outcome.failure.code, outcome.failure.message);
   }
 
-  #ask(task: ExtractionTask): Promise<ExtractionAnswer> {
+  #ask(task: ExtractionTask | FillTask): Promise<ExtractionAnswer> {
     return new Promise((resolve) => {
       this.#process.once('message', (answer) => resolve(answer as ExtractionAnswer));
       // That it cannot be sent is told by the end of the process.

@@ -5,7 +5,7 @@ import type { Clock } from '@symkeep/cache';
 import type { ElfFiles } from '../elf-files.ts';
 import { ExtractionChild } from './extraction-child.ts';
 import { ExtractionFailure } from './extraction-failure.ts';
-import type { ExtractedTable } from './messages.ts';
+import type { ExtractedTable, ExtractionTask, FillTask } from './messages.ts';
 
 export type { ElfFiles } from '../elf-files.ts';
 export { extractTable, threadsHere } from './extract-table.ts';
@@ -65,11 +65,22 @@ export class Extractor {
    * Makes the symbol table of an executable and writes it, in its file form, to `output`; there is a file only of what
    * succeeded. Never rejects.
    */
-  async extract(files: ElfFiles, output: string): Promise<ExtractedTable | ExtractionFailure> {
+  extract(files: ElfFiles, output: string): Promise<ExtractedTable | ExtractionFailure> {
+    // A quarter is left for sections, and one for what is written.
+    const bytesMax = Math.floor(this.#limits.memoryBytes / 2);
+    return this.#inTurn({ files, output, threads: this.#options.threads, bytesMax });
+  }
+
+  /** Makes one table of finished ones, the best first, and writes it likewise. Never rejects. */
+  fill(tables: readonly string[], output: string): Promise<ExtractedTable | ExtractionFailure> {
+    return this.#inTurn({ tables, output });
+  }
+
+  async #inTurn(task: ExtractionTask | FillTask): Promise<ExtractedTable | ExtractionFailure> {
     this.#counts.extractions++;
     await this.#turn();
     try {
-      const outcome = this.#stopped ? stopped() : await this.#run(files, output);
+      const outcome = this.#stopped ? stopped() : await this.#run(task);
       if (outcome instanceof ExtractionFailure) this.#counts.failures++;
       else this.#counts.tables++;
       return outcome;
@@ -98,14 +109,10 @@ export class Extractor {
     this.#running++;
   }
 
-  async #run(files: ElfFiles, output: string): Promise<ExtractedTable | ExtractionFailure> {
+  async #run(task: ExtractionTask | FillTask): Promise<ExtractedTable | ExtractionFailure> {
     const child = this.#fitChild() ?? this.#start();
     this.#busy.add(child);
-    const { threads, clock } = this.#options;
-    const { memoryBytes, timeMs } = this.#limits;
-    // A quarter is left for sections, and one for what is written.
-    const task = { files, output, threads, bytesMax: Math.floor(memoryBytes / 2) };
-    const outcome = await child.run(task, timeMs, clock);
+    const outcome = await child.run(task, this.#limits.timeMs, this.#options.clock);
     this.#busy.delete(child);
     const isReusable = !(outcome instanceof ExtractionFailure && outcome.isOfTheProcess);
     if (isReusable && child.isFit && child.uses < usesMax && !this.#stopped) this.#idle.push(child);

@@ -14,6 +14,12 @@ export interface ExtractionTask {
   readonly bytesMax: number | undefined;
 }
 
+/** Finished tables, the best first, to be made into one. */
+export interface FillTask {
+  readonly tables: readonly string[];
+  readonly output: string;
+}
+
 /** A table that was made. */
 export interface ExtractedTable {
   /** SHA-256 of the file form, hex. */

@@ -1,7 +1,7 @@
 // What an executable's symbols are made from: the set of files that were brought for it, and the rule by which such
 // sets join and rank. A set only grows, so that neither order nor repetition of uploads matters; what an admin takes out
 // stays in it, marked. The symbol table is a function of the set.
-import { type Quality, qualityRank } from '@symkeep/protocol';
+import { type ExecutableId, type Quality, qualityRank } from '@symkeep/protocol';
 
 /** Least trusted first: the rank is the index. Who can only read a file of a host is trusted less than who built it. */
 export const trusts = ['agent', 'upstream', 'ci', 'admin'] as const;
@@ -14,6 +14,8 @@ export type SourceKind = 'executable' | 'debug';
 export const sourcesMax = 16;
 /** Tables that a rollback may return to. */
 export const tablesMax = 8;
+/** Executables that wait for one dwz file; those of one package share one. */
+export const dependentsMax = 1_024;
 
 /** One file. What it is, is read from its bytes; only `trust` and `at` say how it came. */
 export interface Source {
@@ -45,6 +47,18 @@ export interface TableVersion {
   readonly quality: Quality;
   /** Digests of the sources it was made from, best first. */
   readonly from: readonly string[];
+  /** Something that it should have been made from could not be read. */
+  readonly partial?: true;
+  readonly at: number;
+}
+
+/** What came of making the table of a set. */
+export interface Attempt {
+  /** Of the set. */
+  readonly version: number;
+  readonly format: number;
+  /** Why there is no table of it. */
+  readonly failure?: { readonly code: string; readonly message: string; readonly mayPass: boolean };
   readonly at: number;
 }
 
@@ -56,6 +70,10 @@ export interface SourceSet {
   readonly tables: readonly TableVersion[];
   /** Digest of the table that an admin wants, whatever else comes. */
   readonly pinned?: string;
+  /** The last; none follows if it is of this version. */
+  readonly attempt?: Attempt;
+  /** Executables whose tables lack what a file of this set holds (dwz), and are to be made again when one comes. */
+  readonly dependents?: readonly ExecutableId[];
 }
 
 export const emptySet: SourceSet = { version: 0, sources: [], tables: [] };
@@ -130,4 +148,20 @@ export function wouldImprove(
   );
   const candidate: Source = { digest: '', bytes: 0, at: 0, ...offered };
   return rivals.every((rival) => compareSources(candidate, { ...rival, digest: '' }) < 0);
+}
+
+/** The set under a version that grows: its table is to be made again. */
+export function touched(set: SourceSet, now: number): SourceSet {
+  return { ...set, version: Math.max(set.version + 1, now) };
+}
+
+/** The set with what came of an attempt, and its table. What was erased meanwhile stays empty. */
+export function withAttempt(set: SourceSet, attempt: Attempt, table?: TableVersion): SourceSet {
+  if (set.version === 0) return set;
+  const tables =
+    table === undefined
+      ? set.tables
+      : [table, ...set.tables.filter(({ digest }) => digest !== table.digest)].slice(0, tablesMax);
+  const isLater = set.attempt === undefined || set.attempt.version <= attempt.version;
+  return { ...set, tables, ...(isLater ? { attempt } : {}) };
 }
