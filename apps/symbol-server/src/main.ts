@@ -15,6 +15,7 @@ const { version } = JSON.parse(manifest) as { version: string };
 const commands: Readonly<Record<string, () => Promise<CommandDefinition<Options>>>> = {
   up: async () => (await import('./commands/up.ts')).up(clock, version),
   serve: async () => (await import('./commands/serve.ts')).serve(clock, version),
+  worker: async () => (await import('./commands/worker.ts')).worker(clock),
   lookup: async () => (await import('./commands/lookup.ts')).lookup,
   push: async () => (await import('./commands/push.ts')).push(clock),
   wanted: async () => (await import('./commands/wanted.ts')).wanted,

@@ -159,6 +159,20 @@ export const processes = option(wholeNumber(1, 64).default(1), {
   placeholder: '<n>',
 });
 
+export const concurrency = option(
+  z.coerce
+    .number('is not a number')
+    .int('is not a whole number')
+    .min(1, 'is under 1')
+    .max(256, 'is over 256')
+    .optional(),
+  {
+    describe: 'jobs at once, as many as processors if not given',
+    env: 'SYMKEEP_CONCURRENCY',
+    placeholder: '<n>',
+  },
+);
+
 export const logLevel = option(
   z
     .enum(['debug', 'info', 'warn', 'error', 'silent'], 'is not debug, info, warn, error or silent')
@@ -225,5 +239,5 @@ export const variables: readonly string[] = [
     cacheBytes,
     allowEviction,
   ],
-  ...[processes, logLevel, agentListen, tokenRole, tokenExpires],
+  ...[processes, concurrency, logLevel, agentListen, tokenRole, tokenExpires],
 ].map((one) => one.env);

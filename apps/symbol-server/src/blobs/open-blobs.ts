@@ -35,3 +35,14 @@ export function parseS3Place(text: string): S3Place | undefined {
     ...(region === null ? {} : { region }),
   };
 }
+
+/** The text of the option, as another process of ours takes it. */
+export function formatBlobsPlace(blobs: string | S3Place): string {
+  if (typeof blobs === 'string') return resolve(blobs);
+  const { bucket, prefix, endpoint, region } = blobs;
+  const search = new URLSearchParams({
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+  });
+  return `s3://${bucket}/${prefix}${search.size === 0 ? '' : `?${search}`}`;
+}

@@ -58,10 +58,11 @@ export class SymbolStates {
     reason: string,
     sample: EpochSample,
   ): Promise<StoreUnavailable | undefined> {
-    const next = (symbols: SymbolsSummary): SymbolsSummary =>
-      symbols.state === 'ready'
-        ? { ...symbols, reason }
-        : { ...noSymbols, state: 'failed', reason, setVersion };
+    const next = (symbols: SymbolsSummary): SymbolsSummary => {
+      if ((symbols.setVersion ?? 0) > setVersion) return symbols;
+      if (symbols.state === 'ready') return { ...symbols, reason };
+      return { ...noSymbols, state: 'failed', reason, setVersion };
+    };
     return this.#mark(id, next, sample);
   }
 

@@ -1,4 +1,4 @@
-// `symkeep up`, which is what `npm start` runs: Redis, the server and this host's agent, started in this order and ended
+// `symkeep up`, which is what `npm start` runs: Redis, the server, a worker and this host's agent, started in this order and ended
 // in the other.
 import { createServer } from 'node:net';
 import type { Clock } from '@symkeep/cache';
@@ -13,7 +13,9 @@ import { untilSignal } from '../signals.ts';
 import { type AgentChild, startAgent } from '../up/agent-child.ts';
 import { lockData } from '../up/data-lock.ts';
 import { discover, greeting } from '../up/discovery.ts';
+import type { KeptChild } from '../up/kept-child.ts';
 import { findRedis, startRedis } from '../up/redis-child.ts';
+import { startWorkerChild } from '../up/worker-child.ts';
 import { urlOf } from './serve.ts';
 
 /** A Redis that ends by itself is started again, this often in a row before `up` gives up. */
@@ -26,7 +28,7 @@ type UpValues = Values<typeof options>;
 export function up(clock: Clock, version: string) {
   return defineCommand({
     name: 'up',
-    describe: 'everything for a first look: Redis, the server, and the agent of this host',
+    describe: 'everything for a first look: Redis, the server, a worker, and the agent of this host',
     options,
     more: 'Data stays in .symkeep/ (SYMKEEP_DATA). A second one beside it needs --listen, --agent-listen and --data.',
     run: (values) => runUp(values, clock, version),
@@ -53,6 +55,8 @@ async function runUp(values: UpValues, clock: Clock, version: string): Promise<n
     parts.push(running.stop);
     const url = urlOf(running.host, running.port);
     say(`  server   ${url}`);
+    const worker = startWorkerPart(values, redis.url, lock.folder, clock, say);
+    parts.push(worker.stop);
     const agent = startAgentPart(values, url, lock.folder, clock, say);
     parts.push(agent.stop);
     const ending = Promise.race([signal, redis.lost, agent.refused]);
@@ -83,6 +87,17 @@ function startServerPart(
   // A first look is read by a person: only what needs attention is said.
   const level = values.logLevel === 'info' ? 'warn' : values.logLevel;
   return startProcess({ ...values, redisUrl }, { clock, log: createLog(level), version });
+}
+
+function startWorkerPart(
+  { namespace, blobs, logLevel }: UpValues,
+  redisUrl: string,
+  folder: string,
+  clock: Clock,
+  say: (line: string) => void,
+): KeptChild {
+  const verbose = logLevel === 'debug';
+  return startWorkerChild({ redisUrl, namespace, blobs, data: folder, onEnd: say, verbose }, clock);
 }
 
 function startAgentPart(

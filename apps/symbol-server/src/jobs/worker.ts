@@ -1,0 +1,71 @@
+// One worker process, put together: it takes jobs, makes tables, and mends what was left undone.
+import { type Clock, RedisStore } from '@symkeep/cache';
+import type { Logger } from 'pino';
+import { type BlobsPlace, openBlobs } from '../blobs/open-blobs.ts';
+import { createCatalog } from '../catalog/index.ts';
+import { Extractor } from '../extraction/index.ts';
+import { createRedis, createWaitingRedis, redisReady } from '../redis.ts';
+import { Lease } from './lease.ts';
+import { JobQueue, JobRunner } from './queue.ts';
+import { QueuedJobs } from './queued-jobs.ts';
+import { Reconciler } from './reconciler.ts';
+import { Symbolizer } from './symbolize.ts';
+
+/** Records that jobs change; each is read a few times within a second. */
+const cacheBytes = 16 * 2 ** 20;
+/** How long a start waits for Redis before it goes on, and takes jobs when Redis comes. */
+const redisWaitMs = 3_000;
+/** Longer than a round of the reconciler takes; a worker that died has its place taken after it. */
+const leaseMs = 60_000;
+/** For jobs under way when the worker ends; others take over what takes longer. */
+const finishMs = 2_000;
+
+export interface WorkerConfig extends BlobsPlace {
+  readonly redisUrl: string;
+  readonly namespace: string;
+  /** Jobs at once, each in an extraction child of its own. */
+  readonly concurrency: number;
+}
+
+export interface RunningWorker {
+  stop(): Promise<void>;
+}
+
+export async function startWorker(
+  config: WorkerConfig,
+  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+): Promise<RunningWorker> {
+  const { redisUrl, namespace, concurrency } = config;
+  const onTrouble = (error: Error) => log.debug({ err: error }, 'redis connection');
+  const client = createRedis(redisUrl, onTrouble);
+  const store = new RedisStore(client, { clock, namespace });
+  const catalog = createCatalog({ store, clock, cacheBytes });
+  const blobs = await openBlobs(config, clock);
+  const queue = new JobQueue({ client: createRedis(redisUrl, onTrouble), namespace, clock });
+  const jobs = new QueuedJobs(catalog, queue);
+  const extractor = new Extractor({ clock, children: concurrency });
+  const symbolizer = new Symbolizer({ catalog, blobs, extractor, jobs, log });
+  const lease = new Lease(store, 'reconciler', leaseMs);
+  const reconciler = new Reconciler({ store, catalog, jobs, lease, clock, log });
+  await redisReady(client, redisWaitMs, clock);
+  await catalog.start();
+  client.on('ready', () => void catalog.epoch.check());
+  const runner = new JobRunner(
+    { client: createWaitingRedis(redisUrl, onTrouble), namespace, concurrency, onTrouble },
+    (job) => symbolizer.run(job),
+  );
+  reconciler.start();
+  return {
+    stop: async () => {
+      await Promise.race([runner.finish(), clock.sleep(finishMs)]);
+      symbolizer.end();
+      await extractor.stop();
+      await reconciler.stop();
+      await runner.close();
+      await queue.close();
+      await catalog.stop();
+      await store.close();
+      client.disconnect();
+    },
+  };
+}
