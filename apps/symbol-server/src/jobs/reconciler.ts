@@ -21,9 +21,6 @@ const priority = 10;
 const graceMs = 15_000;
 /** What failed in a way that may pass is tried again this much later, whatever the queue remembers. */
 const failedMs = 3_600_000;
-/** Readers of a table that was replaced have this long to find the new one. */
-const replacedMs = 600_000;
-
 export interface ReconcilerDeps {
   readonly store: Store;
   readonly catalog: Pick<Catalog, 'epoch' | 'executables' | 'sources' | 'states' | 'tables'>;
@@ -36,7 +33,6 @@ export interface ReconcilerDeps {
 export interface Reconciled {
   readonly records: number;
   readonly enqueued: number;
-  readonly tablesDropped: number;
 }
 
 export class Reconciler {
@@ -88,7 +84,7 @@ export class Reconciler {
 
   /** Looks at every record once. Throws what the store or the queue throws. */
   async pass(): Promise<Reconciled> {
-    const counts = { records: 0, enqueued: 0, tablesDropped: 0 };
+    const counts = { records: 0, enqueued: 0 };
     for (let shard = 0; shard < shardCount; shard++) {
       for (let after = ''; ; ) {
         const members = known(await this.#deps.store.scanIndex(shard, after, chunk));
@@ -113,7 +109,6 @@ export class Reconciler {
         await this.#deps.jobs.enqueue(ids[index]!, set, priority);
         counts.enqueued++;
       }
-      counts.tablesDropped += await this.#dropReplaced(outcome.record, set, now);
     }
   }
 
@@ -132,17 +127,6 @@ export class Reconciler {
     if (table === undefined) return symbols.state === 'ready' || symbols.state === 'queued';
     if (symbols.state !== 'ready' || symbols.digest !== table.digest) return attempt.at + graceMs <= now;
     return !known(await this.#deps.catalog.tables.isWhole({ id, digest: table.digest }));
-  }
-
-  // The archive keeps them; a rollback puts them back.
-  async #dropReplaced({ id, symbols }: ExecutableRecord, set: SourceSet, now: number): Promise<number> {
-    const { tables, attempt } = set;
-    if (tables.length < 2 || attempt === undefined || attempt.at + replacedMs > now) return 0;
-    const old = tables
-      .filter(({ digest }) => digest !== symbols.digest)
-      .map(({ digest }) => ({ id, digest }));
-    known(await this.#deps.catalog.tables.drop(old));
-    return old.length;
   }
 }
 
