@@ -1,4 +1,5 @@
 // An agent that ends and starts again: what it knows by then, and what it says to the server about it.
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { decodeSnapshot, encodeSnapshot } from '../src/snapshot.ts';
 import type { SnapshotPlace } from '../src/snapshot-file.ts';
@@ -185,6 +186,13 @@ describe('a snapshot', () => {
       writeFailures: 2,
       ignored: { unreadable: 1 },
     });
+  });
+
+  it('is what docs/formats.md says', () => {
+    const docs = readFileSync(new URL('../../../docs/formats.md', import.meta.url), 'utf8');
+    const [, hex = ''] = /Of the host `h`, without anything in it: `([0-9a-f]+)`/.exec(docs)!;
+    expect(Buffer.from(encodeSnapshot({ ...empty, host: 'h' })).toString('hex')).toBe(hex);
+    expect(decodeSnapshot(Buffer.from(hex, 'hex'), 'h')).toEqual({ ...empty, host: 'h' });
   });
 
   it('round-trips', async () => {
