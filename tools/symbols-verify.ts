@@ -234,24 +234,31 @@ async function askGo(file: string, addresses: readonly bigint[]): Promise<Map<bi
 /** Names, innermost first, by `eu-addr2line -f -i`, which follows dwz references. */
 async function askElfutils(file: string, addresses: readonly bigint[]): Promise<string[][]> {
   const answers: string[][] = [];
-  for await (const text of ask('eu-addr2line', ['-a', '-f', '-i', '-e', file], addresses)) {
+  // It ends with 1 if it does not know one of the addresses.
+  for await (const text of ask('eu-addr2line', ['-a', '-f', '-i', '-e', file], addresses, [0, 1])) {
     if (/^0x[0-9a-f]+$/.test(text)) answers.push([]);
     else if (!/(:\d+|\?\?:0)( .*)?$/.test(text) || text.includes(' inlined at ')) {
       answers.at(-1)?.push(text.replace(/ inlined at .*/, '').replace('??', ''));
     }
   }
+  if (answers.length !== addresses.length) throw new Error('eu-addr2line does not read the file');
   return answers;
 }
 
 /** The lines a program answers to addresses on its stdin. */
-async function* ask(program: string, flags: readonly string[], addresses: readonly bigint[]) {
+async function* ask(
+  program: string,
+  flags: readonly string[],
+  addresses: readonly bigint[],
+  goodCodes: readonly number[] = [0],
+) {
   const child = spawn(program, flags, { stdio: ['pipe', 'pipe', 'ignore'] });
   const input = addresses.map((address) => `0x${address.toString(16)}\n`).join('');
   Readable.from([input]).pipe(child.stdin);
   const closed = once(child, 'close');
   for await (const line of createInterface({ input: child.stdout })) if (line !== '') yield line;
   const [code] = (await closed) as [number];
-  if (code !== 0) throw new Error(`${program} ended with ${code}`);
+  if (!goodCodes.includes(code)) throw new Error(`${program} ended with ${code}`);
 }
 
 // --- comparison
@@ -297,8 +304,14 @@ function withNames(
   return frames.map((frame, index) => {
     if (frame.name !== '') return frame;
     const name = names.length === frames.length ? (names[index] ?? '') : '';
-    return { ...frame, name: name === '' ? (ours[index]?.name ?? '') : name };
+    const mine = ours[index]?.name ?? '';
+    return { ...frame, name: name === '' || isPlainNameOf(name, mine) ? mine : name };
   });
+}
+
+/** elfutils has the plain name of some functions for which DWARF has a linkage name: `add` for `…3add…`. */
+function isPlainNameOf(plain: string, linkage: string): boolean {
+  return linkage.startsWith('_Z') && linkage.includes(`${plain.length}${plain}`);
 }
 
 /** Undefined if both say the same; else what they differ in. */

@@ -39,6 +39,10 @@ describe('addresses', () => {
     expectAsLlvm('clang-icf');
   });
 
+  it('case 3 and 4: identical code folded inside a unit, each copy with its inlined calls', () => {
+    expectAsLlvm('gcc-folded');
+  });
+
   it('case 5: dead code at 0, 1, -1, -2 and outside all code', () => {
     expectAsLlvm('tombstones');
   });

@@ -79,6 +79,7 @@ export class Extraction {
       locations: this.locations,
       segments: this.segments,
       spans: this.#spans,
+      budget,
     });
     this.#stats = {
       units: 0,

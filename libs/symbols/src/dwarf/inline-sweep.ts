@@ -1,10 +1,12 @@
 // Joins a unit's subroutines with its line rows: sweeps over addresses once, always knowing the innermost
 // subroutine and the row, and names the chain of frames of each stretch between two changes.
 import { none } from '../ranges.ts';
+import type { Budget } from './budget.ts';
 import type { FunctionTable } from './functions.ts';
 import { gap, type LineRows } from './line-rows.ts';
 import type { LocationTable } from './locations.ts';
 import { orderOf, RankHeap } from './order.ts';
+import { piecesOf, type Ranges } from './range-pieces.ts';
 import { lineOnlyRank, type Segments } from './segments.ts';
 import type { Subroutines } from './subroutines.ts';
 import type { Unit } from './unit.ts';
@@ -24,7 +26,10 @@ export class InlineSweep {
   readonly #locations: LocationTable;
   readonly #segments: Segments;
   readonly #spans: UnitSpans;
+  readonly #budget: Budget;
   readonly #open = new RankHeap();
+  /** Of the unit that is swept: its ranges, or the pieces that they leave of each other. */
+  #ranges: Ranges = noRanges;
   /** By subroutine: its function, and the location of its caller. */
   #function = new Int32Array(0);
   #caller = new Int32Array(0);
@@ -36,7 +41,9 @@ export class InlineSweep {
     readonly locations: LocationTable;
     readonly segments: Segments;
     readonly spans: UnitSpans;
+    readonly budget: Budget;
   }) {
+    this.#budget = parts.budget;
     this.#subroutines = parts.subroutines;
     this.#rows = parts.rows;
     this.#functions = parts.functions;
@@ -45,14 +52,14 @@ export class InlineSweep {
     this.#spans = parts.spans;
   }
 
-  /** Of several ranges over one address the one whose entry comes last holds: the innermost, if they nest. */
+  /** Of several ranges over one address the one whose entry comes last holds, the innermost. */
   run(unit: Unit, files: FileIndexes, unitRank: number): void {
-    const { rangeStart, rangeEnd, rangeCount } = this.#subroutines;
+    const order = this.#order();
+    const { start: rangeStart, end: rangeEnd, count: rangeCount } = this.#ranges;
     const { address, count: rowCount } = this.#rows;
     const open = this.#open;
     this.#prepare();
     this.#locations.startUnit();
-    const order = orderOf(rangeStart, rangeCount);
     let row = none;
     let nextRow = 0;
     let next = 0;
@@ -68,6 +75,15 @@ export class InlineSweep {
       this.#emit(unit, files, pos, until, row, unitRank);
       pos = until;
     }
+  }
+
+  /** Takes the unit's ranges; gives them by their start. */
+  #order(): Uint32Array {
+    const { rangeStart: start, rangeEnd: end, rangeOwner: owner, rangeCount: count } = this.#subroutines;
+    const ranges = { start, end, owner, count };
+    const order = orderOf(start, count);
+    this.#ranges = piecesOf(ranges, order, this.#budget);
+    return this.#ranges === ranges ? order : orderOf(this.#ranges.start, this.#ranges.count);
   }
 
   #prepare(): void {
@@ -91,7 +107,7 @@ export class InlineSweep {
         this.#emitLine(start, end, this.#locations.intern(none, file, line, column, none), unitRank);
       return;
     }
-    const owner = this.#subroutines.rangeOwner[this.#open.top]!;
+    const owner = this.#ranges.owner[this.#open.top]!;
     const caller = this.#callerOf(unit, files, owner);
     const location = this.#locations.intern(this.#functionOf(unit, owner), file, line, column, caller);
     this.#segments.add(start, end, location, unitRank);
@@ -146,3 +162,10 @@ export class InlineSweep {
     return caller;
   }
 }
+
+const noRanges: Ranges = {
+  start: new Float64Array(0),
+  end: new Float64Array(0),
+  owner: new Int32Array(0),
+  count: 0,
+};
