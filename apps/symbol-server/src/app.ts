@@ -35,6 +35,7 @@ import {
   type PageDeps,
   readyz,
 } from './routes/pages.ts';
+import { getSymbols, pinSymbols, quarantineSource, rollBackSymbols } from './routes/symbols.ts';
 import { getWanted } from './routes/wanted.ts';
 
 export const routes: readonly Route[] = [
@@ -51,6 +52,10 @@ export const routes: readonly Route[] = [
   { method: 'get', path: '/v1/executables/{id}/frames/{address}', operation: getFrames },
   { method: 'post', path: '/v1/frames', operation: reportFrames },
   { method: 'post', path: '/v1/frames/lookup', operation: lookupFrames },
+  { method: 'get', path: '/v1/executables/{id}/symbols', operation: getSymbols },
+  { method: 'post', path: '/v1/executables/{id}/symbols/pin', operation: pinSymbols },
+  { method: 'post', path: '/v1/executables/{id}/symbols/rollback', operation: rollBackSymbols },
+  { method: 'post', path: '/v1/executables/{id}/symbols/quarantine', operation: quarantineSource },
   { method: 'get', path: '/v1/jobs/{job}', operation: getJob },
   { method: 'get', path: '/v1/events', operation: getEvents },
   { method: 'get', path: '/v1/admin/wanted', operation: getWanted },

@@ -2,6 +2,7 @@
 // theirs in libs/protocol, where they validate.
 import { HTTP_STATUS, nameLengthMax, pageMax, qualities, symbolStates } from '@symkeep/protocol';
 import { z } from 'zod';
+import { trusts } from './sources/source-set.ts';
 
 const count = z.number().int().nonnegative();
 const id = z.string().meta({ description: 'gnu:<hex>, htlhash:<32 hex> or go:<base64url>' });
@@ -214,3 +215,57 @@ export const explainQuery = z.object({ address: z.string().optional() });
 export const explainReply = z.object({
   steps: z.array(z.object({ at: time, kind: z.string(), text: z.string() })),
 });
+
+/** Of a reason that an admin gives: it is shown beside each file. */
+const reasonLengthMax = 200;
+
+export const pinRequest = z.object({
+  digest: sha256.nullable().meta({ description: 'of a table of this executable; null unpins' }),
+});
+
+export const rollbackRequest = z.object({
+  digest: sha256.optional().meta({ description: 'of the table to go back to; the one before if not given' }),
+});
+
+export const quarantineRequest = z.object({
+  digest: sha256.meta({ description: 'of a file of this executable' }),
+  reason: z
+    .string()
+    .min(1)
+    .max(reasonLengthMax)
+    .nullable()
+    .meta({ description: 'why it is not to be believed; null: it is again' }),
+});
+
+export const sourcesReply = z.object({
+  id,
+  version: count,
+  pinned: sha256.optional(),
+  sources: z.array(
+    z.object({
+      digest: sha256,
+      bytes: count,
+      kind: z.enum(['executable', 'debug']),
+      quality,
+      covered: count.meta({ description: 'bytes of code' }),
+      trust: z.enum(trusts),
+      at: count.meta({ description: 'Unix milliseconds' }),
+      alt: z.string().optional().meta({ description: 'build ID of the dwz file that it refers to' }),
+      dropped: z.literal(true).optional(),
+      quarantined: z.string().optional(),
+    }),
+  ),
+  tables: z.array(
+    z.object({
+      digest: sha256,
+      generation,
+      format: count,
+      quality,
+      from: z.array(sha256),
+      partial: z.literal(true).optional(),
+      at: count,
+    }),
+  ),
+});
+
+export const correctionReply = sourcesReply.extend({ job: z.string() });
