@@ -37,9 +37,10 @@ export async function timed(run: () => number | Promise<number>): Promise<number
 export async function measureInTurn(
   subjects: readonly Subject[],
   rounds: number = defaultRounds,
+  warmUps: number = warmUpRounds,
 ): Promise<Map<string, number>> {
   const samples = new Map<string, number[]>(subjects.map(({ name }) => [name, []]));
-  for (let round = -warmUpRounds; round < rounds; round++) {
+  for (let round = -warmUps; round < rounds; round++) {
     for (const { name, sample } of subjects) {
       const value = await sample();
       if (round >= 0) samples.get(name)?.push(value);

@@ -2,4 +2,6 @@
 import { fuzzSuite } from '../../../tools/fuzz/suite.ts';
 import { imageTarget } from './fuzz-images.ts';
 
-fuzzSuite(imageTarget, 1_000, ['damaged', 'limit', 'malformed', 'read', 'truncated', 'unsupported']);
+fuzzSuite(imageTarget, 1_000, [
+  ...['damaged', 'limit', 'malformed', 'not_elf', 'read', 'truncated', 'unsupported'],
+]);

@@ -17,7 +17,8 @@ export class DieReader {
   /** Reads the entry at the cursor, behind its abbreviation code. Throws `truncated` or `malformed`. */
   read(cursor: Cursor, table: AbbreviationTable, at: number, encoding: UnitEncoding): void {
     const { ops, records } = table;
-    this.forms.fill(0);
+    const { forms, values } = this;
+    forms.fill(0);
     const end = records[at + record.opsEnd]!;
     for (let index = records[at + record.opsStart]!; index < end; index++) {
       const operation = ops[index]!;
@@ -27,7 +28,12 @@ export class DieReader {
       else {
         const to = (operation >> opBits) & ((1 << slotBits) - 1);
         const formNumber = operation >> (opBits + slotBits);
-        if (formNumber === form.implicitConst) this.#set(to, formNumber, ops[++index]!);
+        forms[to] = formNumber;
+        // Most values have one of these; the call that finds out for all forms would cost more than the reading.
+        if (formNumber === form.data1) values[to] = cursor.u8();
+        else if (formNumber === form.ref4 || formNumber === form.data4) values[to] = cursor.u32();
+        else if (formNumber === form.data2) values[to] = cursor.u16();
+        else if (formNumber === form.implicitConst) values[to] = ops[++index]!;
         else this.#readForm(cursor, to, formNumber, encoding);
       }
     }
