@@ -55,7 +55,7 @@ describe('seed: two days of a host with 20,000 executables and a cache of 4,096'
     expect(outcomeOf('no bounds')).toMatchObject({ nameless: 0, remembered: executables, held: executables });
   });
 
-  it('names every sample with symkeep, within its bound', async () => {
+  it('names every sample with symkeep, within its bound', { timeout: 900_000 }, async () => {
     const ours = await replayOurs();
     expect(ours.outOfName).toEqual([]);
     expect(ours).toMatchObject({ nameless: 0, lost: 0, flickered: 0, answeredLive: 0 });
