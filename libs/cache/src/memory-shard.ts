@@ -80,6 +80,10 @@ export class MemoryShard {
     };
   }
 
+  listFields(key: string): string[] {
+    return [...(this.#fields.get(key)?.keys() ?? [])];
+  }
+
   countFields(key: string): number {
     return this.#fields.get(key)?.size ?? 0;
   }

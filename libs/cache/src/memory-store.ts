@@ -111,6 +111,16 @@ export class MemoryStore implements Store {
     return undefined;
   }
 
+  async listFields({
+    shard,
+    key,
+  }: {
+    readonly shard: number;
+    readonly key: string;
+  }): Promise<readonly string[] | StoreUnavailable> {
+    return this.#outage(shard) ?? this.#shards[shard]!.listFields(key);
+  }
+
   async countFields({
     shard,
     key,

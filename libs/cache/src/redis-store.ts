@@ -195,6 +195,17 @@ export class RedisStore implements Store {
     return replies.find((reply) => reply instanceof StoreUnavailable);
   }
 
+  async listFields({
+    shard,
+    key,
+  }: {
+    readonly shard: number;
+    readonly key: string;
+  }): Promise<readonly string[] | StoreUnavailable> {
+    const [reply] = await this.#nodes.ask([{ shard, name: 'hkeys', args: [this.#prefixes[shard]! + key] }]);
+    return reply instanceof StoreUnavailable ? reply : listOf(reply).map(textOf);
+  }
+
   async countFields({
     shard,
     key,

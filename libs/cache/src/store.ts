@@ -127,6 +127,11 @@ export interface Store {
   drop(
     keys: readonly { readonly shard: number; readonly key: string }[],
   ): Promise<StoreUnavailable | undefined>;
+  /** The fields of a key that holds many, in no order. */
+  listFields(at: {
+    readonly shard: number;
+    readonly key: string;
+  }): Promise<readonly string[] | StoreUnavailable>;
   /** Number of fields of a key that holds many. */
   countFields(at: { readonly shard: number; readonly key: string }): Promise<number | StoreUnavailable>;
   /**

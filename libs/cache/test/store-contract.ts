@@ -184,6 +184,8 @@ function describeValues(open: OpenSubject): void {
     const fields = ['0', '1', ''];
     await store.swap(fields.map((field) => ({ at: at(field), expected: null, value: bytes(`v${field}`) })));
     expect(ok(await store.countFields({ shard: 7, key: 'pages' }))).toBe(3);
+    expect([...ok(await store.listFields({ shard: 7, key: 'pages' }))].sort()).toEqual(['', '0', '1']);
+    expect(ok(await store.listFields({ shard: 7, key: 'none' }))).toEqual([]);
     const reads = await store.get([at('1'), { shard: 7, key: 'none', field: '1' }, at(''), at('2'), at('0')]);
     expect(reads.map((read) => ok(read) && Buffer.from(ok(read)!).toString())).toEqual([
       'v1',

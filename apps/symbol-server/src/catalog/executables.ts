@@ -29,8 +29,11 @@ export class Executables {
   readonly #store: Store;
   readonly #records: Records;
   readonly #cache: EntryCache;
+  readonly #isRebuilding: () => boolean;
 
-  constructor(store: Store, records: Records, cache: EntryCache) {
+  /** While `isRebuilding`, what is not there is unavailable: it may be on its way. */
+  constructor(store: Store, records: Records, cache: EntryCache, isRebuilding: () => boolean = () => false) {
+    this.#isRebuilding = isRebuilding;
     this.#store = store;
     this.#records = records;
     this.#cache = cache;
@@ -44,6 +47,12 @@ export class Executables {
 
   /** Records in the order of the IDs. */
   async lookup(ids: readonly ExecutableId[]): Promise<LookupOutcome[]> {
+    const outcomes = await this.#find(ids);
+    if (!this.#isRebuilding()) return outcomes;
+    return outcomes.map((outcome) => (outcome === 'not_found' ? 'unavailable' : outcome));
+  }
+
+  async #find(ids: readonly ExecutableId[]): Promise<LookupOutcome[]> {
     const entries = await this.#records.read(ids);
     const targets = entries.map((entry) => (entry instanceof Alias ? entry.targets[0]! : undefined));
     const wanted = targets.filter((target) => target !== undefined);
@@ -103,6 +112,28 @@ export class Executables {
       ids.map((id) => ({ id, next: wantedFrom })),
       sample,
     );
+  }
+
+  /** Files records of an earlier store, joined with what is there, and their aliases. Throws the outage. */
+  async restore(records: readonly ExecutableRecord[], sample: EpochSample): Promise<void> {
+    const changes = new ChangeSet();
+    for (const record of records) {
+      changes.add({ id: record.id, next: (current) => restored(current, record) });
+      if (!record.ambiguous) changes.addAll(aliasChanges(record.id, knownAliases(record)));
+    }
+    assertDone(await changes.apply(this.#records, sample));
+  }
+
+  /** Sees to it that what was erased from an earlier store stays so. Throws the outage. */
+  async restoreTombstones(ids: readonly ExecutableId[], sample: EpochSample): Promise<void> {
+    const now = await this.#store.now();
+    if (now instanceof StoreUnavailable) throw now;
+    const changes = new ChangeSet();
+    const tombstone = { entry: new Tombstone(now), event: 'erased' } as const;
+    for (const id of ids) {
+      changes.add({ id, next: (current) => (current instanceof Tombstone ? null : tombstone) });
+    }
+    assertDone(await changes.apply(this.#records, sample));
   }
 
   /**
@@ -251,6 +282,23 @@ function wantedFrom(current: Entry | null): ReturnType<Change['next']> {
   const { record } = current;
   const symbols = { ...record.symbols, state: 'wanted' } as const;
   return { entry: StoredRecord.of({ ...record, symbols, version: record.version + 1 }), event: 'record' };
+}
+
+// What an agent reported since lacks what its earlier record had: its symbols are those of the earlier one.
+function restored(current: Entry | null, earlier: ExecutableRecord): ReturnType<Change['next']> {
+  if (current instanceof Tombstone) return null;
+  if (!(current instanceof StoredRecord)) return { entry: StoredRecord.of(earlier), event: 'record' };
+  const now = current.record;
+  const symbols = now.symbols.state === 'ready' ? now.symbols : earlier.symbols;
+  const joined = { ...mergeRecords(now, earlier), symbols };
+  if (sameFacts(joined, now)) return null;
+  const version = Math.max(now.version, earlier.version) + 1;
+  const generation = Math.max(now.generation, earlier.generation) + 1;
+  return { entry: StoredRecord.of({ ...joined, version, generation }), event: 'symbols' };
+}
+
+function assertDone(outcomes: ReadonlyMap<ExecutableId, Changed | StoreUnavailable>): void {
+  for (const outcome of outcomes.values()) if (outcome instanceof StoreUnavailable) throw outcome;
 }
 
 function buried(current: Entry | null, now: number): ReturnType<Change['next']> {

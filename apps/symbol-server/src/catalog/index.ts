@@ -21,6 +21,7 @@ import { Executables } from './executables.ts';
 import { FrameWindow } from './frame-window.ts';
 import { Frames, type WindowKey } from './frames.ts';
 import { framesAt, recordsAt } from './keys.ts';
+import { RebuildFlag } from './rebuild-flag.ts';
 import { Records } from './records.ts';
 import { SymbolStates } from './symbol-states.ts';
 import {
@@ -70,6 +71,7 @@ export interface Catalog {
   readonly states: SymbolStates;
   readonly demand: Demand;
   readonly erasure: Erasure;
+  readonly rebuilding: RebuildFlag;
   readonly events: EventFeed;
   readonly epoch: Epoch;
   /** Looks at the store for the first time; it may be away. */
@@ -95,7 +97,8 @@ export function createCatalog({
   const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages), damage);
   const demangler = new Demangler(Math.floor((cacheBytes * shares.names) / nameBytesPerChar));
   const records = new Records(store, entries);
-  const executables = new Executables(store, records, entries);
+  const rebuilding = new RebuildFlag(store);
+  const executables = new Executables(store, records, entries, () => rebuilding.isUp);
   const tables = new Tables(store, headers, pages);
   const all = () => {
     entries.dropAll();
@@ -124,11 +127,13 @@ export function createCatalog({
     states: new SymbolStates(store, records),
     demand,
     erasure: new Erasure(store, executables, sources, demand),
+    rebuilding,
     events,
     epoch,
     start: async () => {
-      await epoch.check();
-      stopChecking = clock.setRepeating(epochEveryMs, () => void epoch.check());
+      const check = () => Promise.all([epoch.check(), rebuilding.look()]);
+      await check();
+      stopChecking = clock.setRepeating(epochEveryMs, () => void check());
       await events.start();
       demand.start();
     },

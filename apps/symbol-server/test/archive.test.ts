@@ -1,0 +1,247 @@
+// The journal and what a store that lost everything becomes again, on a store in memory and blobs in a directory.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutableId } from '@symkeep/protocol';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Archivist } from '../src/archive/archivist.ts';
+import { eraseBlobs } from '../src/archive/erasures.ts';
+import {
+  decodeSegment,
+  encodeSegment,
+  JournalDamage,
+  type JournalEntry,
+  latestEntries,
+  segmentKeys,
+  writeSegment,
+} from '../src/archive/journal.ts';
+import { rebuild } from '../src/archive/rebuild.ts';
+import type { BlobStore } from '../src/blobs/blob-store.ts';
+import { DirectoryStore } from '../src/blobs/directory-store.ts';
+import { type AppUnderTest, bash, bashId, messageOf, reportOf, startApp } from './app-under-test.ts';
+
+let folder: string;
+let blobs: BlobStore;
+let server: AppUnderTest;
+let archivist: Archivist;
+let troubles: Error[];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'symkeep-archive-'));
+  server = await startApp();
+  blobs = new DirectoryStore(folder, server.clock);
+  troubles = [];
+  archivist = archivistOf(server);
+});
+
+afterEach(() => {
+  expect(troubles).toEqual([]);
+  rmSync(folder, { recursive: true });
+});
+
+function archivistOf({ store, clock, deps }: AppUnderTest): Archivist {
+  const onTrouble = (error: Error) => troubles.push(error);
+  return new Archivist({ store, clock, blobs, epoch: deps.catalog.epoch, onTrouble });
+}
+
+function executable(n: number) {
+  const hex = n.toString(16).padStart(2, '0');
+  return {
+    ...bash,
+    ids: { gnu: `ab${hex}`.repeat(10), htlhash: `cd${hex}`.repeat(8) },
+    name: `/opt/app-${n}`,
+  };
+}
+
+function idOf(n: number): string {
+  return `gnu:${executable(n).ids.gnu}`;
+}
+
+async function recordOf(from: AppUnderTest, id: string): Promise<Record<string, unknown>> {
+  return messageOf(await from.get(`/v1/executables/${id}`));
+}
+
+async function rebuildInto(target: AppUnderTest) {
+  const { store, clock, deps } = target;
+  const done = rebuild({ store, clock, blobs, catalog: deps.catalog, onProgress: () => undefined });
+  await clock.advance(2_500);
+  return done;
+}
+
+describe('a journal segment', () => {
+  const entry: JournalEntry = {
+    id: bashId as ExecutableId,
+    record: Uint8Array.of(0x80),
+    frames: [['2f', Uint8Array.of(1, 2)]],
+    sources: null,
+  };
+  const head = { epoch: 'e', cursor: [1, 2, 3] };
+
+  it('comes back as it was written', () => {
+    expect(decodeSegment('k', encodeSegment(head, [entry, { ...entry, sources: Uint8Array.of(9) }]))).toEqual(
+      {
+        head,
+        entries: [
+          { ...entry, record: Buffer.of(0x80), frames: [['2f', Buffer.of(1, 2)]] },
+          { ...entry, record: Buffer.of(0x80), frames: [['2f', Buffer.of(1, 2)]], sources: Buffer.of(9) },
+        ],
+      },
+    );
+  });
+
+  it('that is damaged in any byte is a typed error, never another content', () => {
+    const whole = encodeSegment(head, [entry]);
+    fc.assert(
+      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const damaged = Buffer.from(whole);
+        damaged[at]! ^= flip;
+        expect(() => decodeSegment('k', damaged)).toThrow(JournalDamage);
+        expect(() => decodeSegment('k', whole.subarray(0, at))).toThrow(JournalDamage);
+      }),
+    );
+  });
+
+  it('gives way to later ones, executable by executable', async () => {
+    const version = (n: number) => ({ ...entry, record: Uint8Array.of(n) });
+    const other = { ...entry, id: idOf(1) as ExecutableId };
+    await writeSegment(blobs, 1_000, head, [version(1), other, version(2)]);
+    await writeSegment(blobs, 2_000, head, [version(3)]);
+    const latest: JournalEntry[] = [];
+    for await (const one of latestEntries(blobs, await segmentKeys(blobs))) latest.push(one);
+    expect(latest.map(({ id, record }) => [id, record[0]])).toEqual([
+      [other.id, 0x80],
+      [bashId, 3],
+    ]);
+  });
+});
+
+describe('the archivist', () => {
+  it('states everything once, then only what changed', async () => {
+    await server.post('/v1/executables', reportOf(bash, executable(1)));
+    await archivist.advance();
+    expect(archivist.counts).toMatchObject({ fullPasses: 1, entries: 2 });
+    await archivist.advance();
+    expect(archivist.counts).toMatchObject({ fullPasses: 1, entries: 2 });
+    await server.post('/v1/executables', reportOf(executable(2)));
+    await archivist.advance();
+    expect(archivist.counts).toMatchObject({ fullPasses: 1, entries: 3 });
+  });
+
+  it('goes on where the last one stopped', async () => {
+    await server.post('/v1/executables', reportOf(bash));
+    await archivist.advance();
+    await server.post('/v1/executables', reportOf(executable(1)));
+    const next = archivistOf(server);
+    await next.advance();
+    expect(next.counts).toMatchObject({ fullPasses: 0, entries: 1 });
+  });
+
+  it('begins anew in another epoch', async () => {
+    await server.post('/v1/executables', reportOf(bash, executable(1)));
+    await archivist.advance();
+    server.store.restart(0);
+    await server.clock.advance(1_000);
+    await archivist.advance();
+    expect(archivist.counts).toMatchObject({ fullPasses: 2, entries: 4 });
+  });
+
+  it('counts an outage, and loses nothing by it', async () => {
+    await server.post('/v1/executables', reportOf(bash));
+    server.store.down(0);
+    await archivist.advance();
+    expect([archivist.counts.failures, troubles.splice(0).length]).toEqual([1, 1]);
+    server.store.up(0);
+    await archivist.advance();
+    expect(archivist.counts.entries).toBe(1);
+  });
+
+  it('folds what piled up, without what was erased', async () => {
+    await server.post('/v1/executables', reportOf(bash, executable(1), executable(2)));
+    await archivist.advance();
+    for (let n = 0; n < 5; n++) {
+      await server.post('/v1/executables', reportOf({ ...bash, name: `/bin/name-${n}` }));
+      await archivist.advance();
+    }
+    await eraseBlobs(blobs, idOf(1) as ExecutableId, 1);
+    const before = (await segmentKeys(blobs)).length;
+    await archivist.compact(true);
+    expect([before, (await segmentKeys(blobs)).length]).toEqual([6, 1]);
+    const ids: string[] = [];
+    for await (const { id } of latestEntries(blobs, await segmentKeys(blobs))) ids.push(id);
+    expect(ids.sort()).toEqual([bashId, idOf(2)].sort());
+    const next = archivistOf(server);
+    await next.advance();
+    expect(next.counts).toMatchObject({ fullPasses: 0, entries: 0 });
+  });
+});
+
+describe('a rebuild', () => {
+  it('brings back records, aliases and frames as they were', async () => {
+    await server.post(
+      '/v1/executables',
+      reportOf(bash, ...Array.from({ length: 250 }, (_, n) => executable(n))),
+    );
+    await server.post('/v1/frames', { frames: [{ id: bashId, address: '0x2f010', function: 'main' }] });
+    const before = await recordOf(server, bashId);
+    await archivist.advance();
+    const empty = await startApp();
+    const done = await rebuildInto(empty);
+    expect(done).toEqual({ records: 251, frameWindows: 1, tables: 0, tombstones: 0, missingTables: 0 });
+    expect(await recordOf(empty, bashId)).toEqual(before);
+    expect(await recordOf(empty, `htlhash:${bash.ids.htlhash}`)).toEqual(before);
+    const frames = await messageOf(await empty.get(`/v1/executables/${bashId}/frames/0x2f010`));
+    expect(frames).toMatchObject({ status: 0, frames: [{ function: 'main' }] });
+    const found = await messageOf<{ items: unknown[] }>(await empty.get('/v1/executables?name=app-177'));
+    expect(found.items).toHaveLength(1);
+    expect(await rebuildInto(empty)).toMatchObject({ records: 251 });
+    expect(await recordOf(empty, bashId)).toEqual(before);
+  });
+
+  it('joins what agents reported meanwhile', async () => {
+    await server.post('/v1/executables', reportOf(bash));
+    await archivist.advance();
+    const empty = await startApp();
+    await empty.post('/v1/executables', reportOf({ ...bash, name: '/opt/bash' }));
+    await rebuildInto(empty);
+    expect((await recordOf(empty, bashId)).names).toEqual(
+      expect.arrayContaining(['/usr/bin/bash', '/opt/bash']),
+    );
+  });
+
+  it('brings back no executable that was erased, and refuses reports of it', async () => {
+    await server.post('/v1/executables', reportOf(bash));
+    await archivist.advance();
+    await eraseBlobs(blobs, bashId as ExecutableId, 1);
+    const empty = await startApp();
+    expect(await rebuildInto(empty)).toMatchObject({ records: 0, tombstones: 1 });
+    expect((await empty.get(`/v1/executables/${bashId}`)).status).toBe(410);
+  });
+
+  it('answers unavailable for what is not there yet, until it ends', async () => {
+    await server.post('/v1/executables', reportOf(bash));
+    await archivist.advance();
+    const empty = await startApp();
+    const { store, clock, deps } = empty;
+    const done = rebuild({ store, clock, blobs, catalog: deps.catalog, onProgress: () => undefined });
+    await clock.advance(2_000);
+    expect((await empty.get(`/v1/executables/${bashId}`)).status).toBe(503);
+    const { results } = await messageOf<{ results: { status: number[] }[] }>(
+      await empty.post('/v1/frames/lookup', { requests: [{ id: bashId, addresses: [1] }] }),
+    );
+    expect(results[0]!.status).toEqual([4]);
+    await clock.advance(500);
+    await done;
+    await clock.advance(1_000);
+    expect((await empty.get(`/v1/executables/${bashId}`)).status).toBe(200);
+    expect((await empty.get(`/v1/executables/${idOf(1)}`)).status).toBe(404);
+  });
+
+  it('that dies leaves a flag that ends by itself', async () => {
+    await server.deps.catalog.rebuilding.raise(30_000);
+    await server.clock.advance(1_000);
+    expect((await server.get(`/v1/executables/${bashId}`)).status).toBe(503);
+    await server.clock.advance(30_000);
+    expect((await server.get(`/v1/executables/${bashId}`)).status).toBe(404);
+  });
+});
