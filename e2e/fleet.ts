@@ -249,11 +249,13 @@ export class Agent extends Program {
   readonly data = mkdtempSync(join(tmpdir(), 'sk-agent-'));
   readonly #server: Server;
   readonly #cycle: string;
+  readonly #args: readonly string[];
 
-  constructor(server: Server, cycle: string) {
+  constructor(server: Server, cycle: string, args: readonly string[] = []) {
     super();
     this.#server = server;
     this.#cycle = cycle;
+    this.#args = args;
   }
 
   get place(): { readonly socketPath: string } {
@@ -288,7 +290,7 @@ export class Agent extends Program {
     const own = ['--proc', proc, '--sys', sys, '--data', this.data, '--host', this.data];
     return [
       ...[agentLauncher, 'run', '--server', this.#server.url, ...own],
-      ...['--cycle', this.#cycle, '--scan-interval', '1s'],
+      ...['--cycle', this.#cycle, '--scan-interval', '1s', ...this.#args],
     ];
   }
 }
@@ -310,8 +312,9 @@ export class Fleet {
     numbers: readonly number[],
     cycle: string,
     server = this.servers[this.agents.length % this.servers.length]!,
+    args: readonly string[] = [],
   ): Promise<Agent> {
-    const agent = new Agent(server, cycle);
+    const agent = new Agent(server, cycle, args);
     this.agents.push(agent);
     agent.host.run(numbers);
     return agent.start();

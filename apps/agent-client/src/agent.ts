@@ -29,6 +29,10 @@ const snapshotMs = 300_000;
 const flushMs = 3_000;
 /** Requests for events in one cycle; what is more waits for the next. */
 const eventPagesMax = 20;
+/** A followed request for events waits so long: under the usual 30 s of proxies. */
+const eventsWaitSeconds = 25;
+/** Between a failed request and the next one when events are followed. */
+const followAgainMs = 1_000;
 
 export interface AgentOptions {
   readonly host: string;
@@ -37,6 +41,8 @@ export interface AgentOptions {
   readonly scanIntervalMs: number;
   /** Records in the cache. */
   readonly cacheExecutables: number;
+  /** Whether to hear of changes as they happen, by a request that always waits, rather than once per cycle. */
+  readonly follow?: boolean;
   /** Addresses with their frames in the cache. */
   readonly cacheFrames: number;
   /** What is unused for so long leaves the cache, to give memory back; by default it stays until the cache is full. */
@@ -102,11 +108,12 @@ class HostAgent implements Agent {
   };
   readonly #problems = noProblems();
   readonly #snapshotCounts = noSnapshotCounts();
-  readonly #cancels = new Map<'scan' | 'cycle' | 'snapshot', () => void>();
+  readonly #cancels = new Map<'scan' | 'cycle' | 'snapshot' | 'follow', () => void>();
   /** Position in the events of each store, by epoch. */
   readonly #cursors = new Map<string, string>();
   #scanning: Promise<void> | undefined;
   #stopped = false;
+  #isFollowing = false;
 
   constructor(deps: AgentDeps) {
     this.#deps = deps;
@@ -144,7 +151,7 @@ class HostAgent implements Agent {
     await this.#restore();
     this.#repeat('cycle', () => this.#cycle());
     this.#repeat('snapshot', () => this.#keepSnapshot());
-    void this.#cycle();
+    void this.#cycle().then(() => this.#followOn());
     await this.#scan();
   }
 
@@ -210,23 +217,45 @@ class HostAgent implements Agent {
 
   async #cycle(): Promise<void> {
     this.#counts.cycles++;
-    try {
-      await this.#follow();
-    } catch (error) {
-      this.#counts.cycleFailures++;
-      const { code } = SymkeepError.from(error);
-      this.#deps.log.warn('the symbol server gave no events', { code, error });
-      // A cursor that the server does not understand is of no more use than none.
-      if (code === 'invalid_argument') this.#cursors.clear();
-    }
+    if (!this.#isFollowing) await this.#catchUp();
     if (!this.#stopped) this.#reporter.review();
   }
 
-  async #follow(): Promise<void> {
-    for (let page = 0; page < eventPagesMax && !this.#stopped; page++) {
-      const asked = this.epoch;
-      const { value, epoch } = await this.#client.events(this.#cursors.get(asked ?? ''));
-      if (!this.#take(value, asked, epoch)) return;
+  /** Takes in what happened since the last time. Whether the server answered. */
+  async #catchUp(waitSeconds = 0): Promise<boolean> {
+    try {
+      for (let page = 0; page < eventPagesMax && !this.#stopped; page++) {
+        const asked = this.epoch;
+        const { value, epoch } = await this.#client.events(this.#cursors.get(asked ?? ''), waitSeconds);
+        if (!this.#take(value, asked, epoch)) break;
+      }
+      return true;
+    } catch (error) {
+      // A request that waited is cut when the agent stops.
+      if (!this.#stopped) this.#noteCycleFailure(error);
+      return false;
+    }
+  }
+
+  #noteCycleFailure(error: unknown): void {
+    this.#counts.cycleFailures++;
+    const { code } = SymkeepError.from(error);
+    this.#deps.log.warn('the symbol server gave no events', { code, error });
+    // A cursor that the server does not understand is of no more use than none.
+    if (code === 'invalid_argument') this.#cursors.clear();
+  }
+
+  async #followOn(): Promise<void> {
+    const { clock, random, options } = this.#deps;
+    if (options.follow !== true) return;
+    this.#isFollowing = true;
+    while (!this.#stopped) {
+      const askedAt = clock.now();
+      const answered = await this.#catchUp(eventsWaitSeconds);
+      // Whoever answers at once does not wait for events, such as a server that is about to end.
+      if (answered && clock.now() - askedAt >= followAgainMs) continue;
+      const pause = followAgainMs * (1 + jitter * random());
+      await new Promise<void>((resolve) => this.#cancels.set('follow', clock.setTimer(pause, resolve)));
     }
   }
 

@@ -83,6 +83,11 @@ export const runOptions = {
     env: 'SYMKEEP_AGENT_CYCLE',
     placeholder: '<duration>',
   }),
+  events: option(z.enum(['poll', 'follow'], 'is neither poll nor follow').default('poll'), {
+    describe: 'hear of changes once per cycle (poll, the default) or as they happen (follow)',
+    env: 'SYMKEEP_AGENT_EVENTS',
+    placeholder: '<how>',
+  }),
   cacheExecutables: option(count.default(4_096), {
     describe: 'executables in the cache; 4096 by default',
     env: 'SYMKEEP_AGENT_CACHE_EXECUTABLES',

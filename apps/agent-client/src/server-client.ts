@@ -110,10 +110,12 @@ export class ServerClient {
     return this.#post('/v1/frames', { frames: items }, resultsOf(frames.length));
   }
 
-  /** Events after `cursor`, or without one the cursor of now. */
-  events(cursor: string | undefined): Promise<Answer<EventsReply>> {
-    const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}`;
-    const call: Call = { method: 'GET', path: `/v1/events${query}`, deadlineMs: reportDeadlineMs };
+  /** Events after `cursor`, or without one the cursor of now; waits up to so many seconds for some. */
+  events(cursor: string | undefined, waitSeconds = 0): Promise<Answer<EventsReply>> {
+    const wait = waitSeconds === 0 ? '' : `&wait=${waitSeconds}`;
+    const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}${wait}`;
+    const deadlineMs = reportDeadlineMs + waitSeconds * 1_000;
+    const call: Call = { method: 'GET', path: `/v1/events${query}`, deadlineMs };
     return this.#exchange(call, (body) => {
       const reply = body as EventsReply & { events?: unknown };
       if (typeof reply?.cursor !== 'string') throw unexpected('cursor');

@@ -54,6 +54,7 @@ async function runAgent(values: RunValues, clock: Clock): Promise<number> {
       ...values,
       ...{ version, compress: !isNear(values.server) },
       ...{ cycleMs: values.cycle, scanIntervalMs: values.scanInterval, cacheIdleMs: values.cacheIdle },
+      follow: values.events === 'follow',
     },
     snapshots: snapshotFile(join(directory, 'snapshot')),
   });

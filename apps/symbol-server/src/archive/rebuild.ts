@@ -89,14 +89,14 @@ class Rebuild {
     const { catalog, onProgress } = this.#deps;
     for (const entry of entries) await this.#restoreTable(entry);
     await this.#restoreValues(entries);
-    const records = entries.map(({ record }) => new StoredRecord(record).record);
+    const records = entries.map(({ record }) => StoredRecord.read(record).record);
     await catalog.executables.restore(records, this.#sample());
     this.#done.records += records.length;
     onProgress({ ...this.#done });
   }
 
   async #restoreTable({ id, record }: JournalEntry): Promise<void> {
-    const { digest, state } = new StoredRecord(record).record.symbols;
+    const { digest, state } = StoredRecord.read(record).record.symbols;
     if (state !== 'ready' || digest === undefined) return;
     const { tables } = this.#deps.catalog;
     const isWhole = await tables.isWhole({ id, digest });

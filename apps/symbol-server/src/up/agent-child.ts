@@ -40,7 +40,12 @@ export function startAgent(options: AgentOptions, clock: Clock): AgentChild {
 function spawnAgent({ server, listen, data, verbose }: AgentOptions): GuardedChild {
   const manifest = createRequire(import.meta.url).resolve('@symkeep/agent-client/package.json');
   const launcher = join(dirname(manifest), 'bin/symkeep-agent.js');
-  const env = { ...process.env, SYMKEEP_SERVER: server, SYMKEEP_AGENT_LISTEN: listen, SYMKEEP_DATA: data };
+  const env = {
+    // One agent beside its server may well keep a request open; a fleet decides for itself.
+    SYMKEEP_AGENT_EVENTS: 'follow',
+    ...process.env,
+    ...{ SYMKEEP_SERVER: server, SYMKEEP_AGENT_LISTEN: listen, SYMKEEP_DATA: data },
+  };
   const command = [process.execPath, launcher, 'run'];
   return startGuarded({ lock: join(data, 'agent.lock'), lockSeconds, command, env, verbose });
 }
