@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, () => Promise<CommandDefinition<Options>
   wanted: async () => (await import('./commands/wanted.ts')).wanted,
   symbolize: async () => (await import('./commands/symbolize.ts')).symbolize,
   extract: async () => (await import('./commands/extract.ts')).extract(clock),
+  rebuild: async () => (await import('./commands/rebuild.ts')).rebuild(clock),
   doctor: async () => (await import('./commands/doctor.ts')).doctor(clock),
   token: async () => (await import('./commands/token.ts')).token,
 };

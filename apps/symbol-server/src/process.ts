@@ -105,7 +105,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     let ending = false;
     const listening = await startServer(
       {
-        ...{ catalog, jobs, receiver, waiters, clock, version, access, budget, log },
+        ...{ catalog, blobs, jobs, receiver, waiters, clock, version, access, budget, log },
         metrics: metrics.http,
         requestIds: new RequestIds(),
         unready: async () => (ending ? 'this server is ending' : watch.unready()),

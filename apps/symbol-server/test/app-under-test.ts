@@ -41,7 +41,7 @@ export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnd
   const jobs = new MemoryJobs();
   const blobs = new DirectoryStore(mkdtempSync(join(tmpdir(), 'blobs-')), clock);
   const deps: AppDeps = {
-    ...{ catalog, jobs, clock, version: '0.0.0-test' },
+    ...{ catalog, blobs, jobs, clock, version: '0.0.0-test' },
     receiver: new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits }),
     waiters: new Waiters(),
     access: openAccess([]),

@@ -1,5 +1,5 @@
 // The journal and what a store that lost everything becomes again, on a store in memory and blobs in a directory.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutableId } from '@symkeep/protocol';
@@ -19,6 +19,7 @@ import {
 import { rebuild } from '../src/archive/rebuild.ts';
 import type { BlobStore } from '../src/blobs/blob-store.ts';
 import { DirectoryStore } from '../src/blobs/directory-store.ts';
+import { Lease } from '../src/jobs/lease.ts';
 import { type AppUnderTest, bash, bashId, messageOf, reportOf, startApp } from './app-under-test.ts';
 
 let folder: string;
@@ -42,7 +43,8 @@ afterEach(() => {
 
 function archivistOf({ store, clock, deps }: AppUnderTest): Archivist {
   const onTrouble = (error: Error) => troubles.push(error);
-  return new Archivist({ store, clock, blobs, epoch: deps.catalog.epoch, onTrouble });
+  const lease = new Lease(store, 'archivist', 60_000);
+  return new Archivist({ store, clock, blobs, lease, epoch: deps.catalog.epoch, onTrouble });
 }
 
 function executable(n: number) {
@@ -134,7 +136,11 @@ describe('the archivist', () => {
     await server.post('/v1/executables', reportOf(executable(1)));
     const next = archivistOf(server);
     await next.advance();
-    expect(next.counts).toMatchObject({ fullPasses: 0, entries: 1 });
+    expect(next.counts.segments).toBe(0);
+    await archivist.stop();
+    await server.post('/v1/executables', reportOf(executable(2)));
+    await next.advance();
+    expect([archivist.counts.entries, next.counts]).toMatchObject([2, { fullPasses: 0, entries: 1 }]);
   });
 
   it('begins anew in another epoch', async () => {
@@ -146,14 +152,30 @@ describe('the archivist', () => {
     expect(archivist.counts).toMatchObject({ fullPasses: 2, entries: 4 });
   });
 
-  it('counts an outage, and loses nothing by it', async () => {
+  it('loses nothing by an outage of the store', async () => {
     await server.post('/v1/executables', reportOf(bash));
     server.store.down(0);
     await archivist.advance();
-    expect([archivist.counts.failures, troubles.splice(0).length]).toEqual([1, 1]);
+    expect(archivist.counts.segments).toBe(0);
     server.store.up(0);
     await archivist.advance();
     expect(archivist.counts.entries).toBe(1);
+  });
+
+  it('counts what the blob store refuses, says so, and tries again', async () => {
+    await server.post('/v1/executables', reportOf(bash));
+    const file = join(folder, 'file');
+    writeFileSync(file, '');
+    const usual = blobs;
+    blobs = new DirectoryStore(join(file, 'blobs'), server.clock);
+    const unlucky = archivistOf(server);
+    blobs = usual;
+    await unlucky.advance();
+    await unlucky.advance();
+    expect([unlucky.counts.failures, unlucky.counts.entries]).toEqual([2, 0]);
+    expect(troubles.splice(0).map(({ message }) => message)).toEqual(
+      Array(2).fill(expect.stringContaining(file)),
+    );
   });
 
   it('folds what piled up, without what was erased', async () => {
@@ -170,9 +192,25 @@ describe('the archivist', () => {
     const ids: string[] = [];
     for await (const { id } of latestEntries(blobs, await segmentKeys(blobs))) ids.push(id);
     expect(ids.sort()).toEqual([bashId, idOf(2)].sort());
+    await archivist.stop();
     const next = archivistOf(server);
     await next.advance();
     expect(next.counts).toMatchObject({ fullPasses: 0, entries: 0 });
+  });
+
+  it('folds at once when something was erased', async () => {
+    await server.post('/v1/executables', reportOf(bash, executable(1)));
+    await archivist.advance();
+    await server.app.request(`/v1/executables/${bashId}`, { method: 'DELETE' });
+    await eraseBlobs(blobs, bashId as ExecutableId, 1);
+    await archivist.advance();
+    expect(archivist.counts.compactions).toBe(1);
+    const text = await Promise.all(
+      (await segmentKeys(blobs)).map(async (key) =>
+        JSON.stringify(decodeSegment(key, (await blobs.read(key))!)),
+      ),
+    );
+    expect(text.join()).not.toContain(bashId);
   });
 });
 

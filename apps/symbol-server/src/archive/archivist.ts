@@ -14,6 +14,7 @@ import type { BlobStore } from '../blobs/blob-store.ts';
 import { readEntry } from '../catalog/entry.ts';
 import { allFramesAt, recordAt, sourcesAt } from '../catalog/keys.ts';
 import { StoredRecord } from '../catalog/stored-record.ts';
+import type { Lease } from '../jobs/lease.ts';
 import { erasedIds } from './erasures.ts';
 import {
   framesBytesMax,
@@ -42,6 +43,8 @@ export interface ArchivistDeps {
   readonly epoch: Epoch;
   readonly blobs: BlobStore;
   readonly clock: Clock;
+  /** Whoever holds it writes the journal. */
+  readonly lease: Pick<Lease, 'take' | 'release'>;
   readonly onTrouble: (error: Error) => void;
 }
 
@@ -49,6 +52,8 @@ export class Archivist {
   readonly #deps: ArchivistDeps;
   #position: JournalHead | undefined;
   #lastAt = 0;
+  /** Since the last compaction: earlier segments still speak of it. */
+  #hasErased = false;
   #working: Promise<void> = Promise.resolve();
   #cancel = (): void => undefined;
   readonly counts = { segments: 0, entries: 0, fullPasses: 0, compactions: 0, failures: 0, framesLeftOut: 0 };
@@ -65,6 +70,7 @@ export class Archivist {
   async stop(): Promise<void> {
     this.#cancel();
     await this.advance();
+    await this.#deps.lease.release();
   }
 
   /** One step: states what changed since the last. One at a time; a failure is counted and tried again by the next. */
@@ -84,16 +90,25 @@ export class Archivist {
     const { store, epoch } = this.#deps;
     const current = epoch.current;
     if (current === undefined) return;
+    if (!(await this.#deps.lease.take())) {
+      // Another one writes: where it is by then is in what it wrote.
+      this.#position = undefined;
+      return;
+    }
     this.#position ??= await this.#lastPosition();
     if (this.#position?.epoch !== current) return this.#passOverAll(current);
     for (;;) {
       const page: EventPage | StoreUnavailable = await store.readEvents(this.#position.cursor, eventsPerRead);
       if (page instanceof StoreUnavailable) throw page;
       if (page.reset) return this.#passOverAll(current);
-      if (page.events.length === 0) return;
-      const ids = new Set(page.events.map(({ payload }) => (decode(payload, 'msgpack') as SymkeepEvent).id));
+      if (page.events.length === 0) break;
+      const events = page.events.map(({ payload }) => decode(payload, 'msgpack') as SymkeepEvent);
+      const ids = new Set(events.map(({ id }) => id));
       await this.#state([...ids], { epoch: current, cursor: page.cursor });
+      this.#hasErased ||= events.some(({ kind }) => kind === 'erased');
     }
+    await this.compact(this.#hasErased);
+    this.#hasErased = false;
   }
 
   /** What the newest segment says that the journal has heard. */

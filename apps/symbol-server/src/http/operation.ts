@@ -4,6 +4,7 @@
 import type { Clock, EpochSample } from '@symkeep/cache';
 import type { Encoding } from '@symkeep/protocol';
 import { z } from 'zod';
+import type { BlobStore } from '../blobs/blob-store.ts';
 import type { Catalog } from '../catalog/index.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Receiver } from '../sources/receive.ts';
@@ -16,6 +17,7 @@ export type Role = 'read' | 'agent' | 'upload' | 'admin';
 /** What operations work with. */
 export interface Context {
   readonly catalog: Catalog;
+  readonly blobs: BlobStore;
   readonly jobs: Jobs;
   readonly waiters: Waiters;
   readonly receiver: Receiver;

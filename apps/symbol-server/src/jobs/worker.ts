@@ -1,6 +1,7 @@
 // One worker process, put together: it takes jobs, makes tables, and mends what was left undone.
 import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
+import { Archivist } from '../archive/archivist.ts';
 import { type BlobsPlace, openBlobs } from '../blobs/open-blobs.ts';
 import { createCatalog } from '../catalog/index.ts';
 import { Extractor } from '../extraction/index.ts';
@@ -47,6 +48,10 @@ export async function startWorker(
   const symbolizer = new Symbolizer({ catalog, blobs, extractor, jobs, log });
   const lease = new Lease(store, 'reconciler', leaseMs);
   const reconciler = new Reconciler({ store, catalog, jobs, lease, clock, log });
+  const archivist = new Archivist({
+    ...{ store, epoch: catalog.epoch, blobs, clock, lease: new Lease(store, 'archivist', leaseMs) },
+    onTrouble: (error) => log.warn({ err: error }, 'the journal could not be written'),
+  });
   await redisReady(client, redisWaitMs, clock);
   await catalog.start();
   client.on('ready', () => void catalog.epoch.check());
@@ -55,12 +60,14 @@ export async function startWorker(
     (job) => symbolizer.run(job),
   );
   reconciler.start();
+  archivist.start();
   return {
     stop: async () => {
       await Promise.race([runner.finish(), clock.sleep(finishMs)]);
       symbolizer.end();
       await extractor.stop();
       await reconciler.stop();
+      await archivist.stop();
       await runner.close();
       await queue.close();
       await catalog.stop();

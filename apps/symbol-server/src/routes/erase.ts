@@ -1,5 +1,6 @@
 // Erasing an executable, for ever.
 import { parseExecutableId, SymkeepError } from '@symkeep/protocol';
+import { eraseBlobs } from '../archive/erasures.ts';
 import { defineOperation } from '../http/operation.ts';
 import { eraseReply } from '../schemas.ts';
 import { idParam } from './executables.ts';
@@ -15,10 +16,11 @@ export const eraseExecutable = defineOperation({
   role: 'admin',
   params: idParam,
   reply: eraseReply,
-  run: async ({ catalog }, { params, sample }) => {
+  run: async ({ catalog, blobs, clock }, { params, sample }) => {
     const id = parseExecutableId(params.id!);
     const outcome = await catalog.erasure.erase(id, sample);
     if (outcome === null) throw new SymkeepError('not_found', `no executable is known as ${id}`);
+    for (const one of outcome.ids) await eraseBlobs(blobs, one, clock.wall());
     return { value: { erased: outcome.erased, remains } };
   },
 });
