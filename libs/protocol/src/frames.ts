@@ -29,13 +29,6 @@ export const FRAME_STATUS = {
 } as const;
 export type FrameStatus = (typeof FRAME_STATUS)[keyof typeof FRAME_STATUS];
 
-/** The frames at one address, innermost inlined function first. */
-export interface FramesAt {
-  readonly status: FrameStatus;
-  readonly source: FrameSource;
-  readonly frames: readonly Frame[];
-}
-
 /** Takes frames one by one, innermost first, without an object for each. */
 export interface FrameSink {
   /** `names` turns the raw name into the readable one; it is asked once for each. */
@@ -49,10 +42,13 @@ export interface FrameSink {
   ): void;
 }
 
-/** Frames that can be given one by one. */
-export interface FrameRows {
-  /** Returns how many there were. */
-  writeTo(sink: FrameSink): number;
+/** The frames at one address, innermost inlined function first. */
+export interface FramesAt {
+  readonly status: FrameStatus;
+  readonly source: FrameSource;
+  readonly frames: readonly Frame[];
+  /** Where frames stand in columns: gives them one by one, and returns how many there were. */
+  writeTo?(sink: FrameSink): number;
 }
 
 /** A frame that an agent reports. */
@@ -120,18 +116,13 @@ export class FramesReplyBuilder implements FrameSink {
   #columns: FrameColumns = emptyColumns('', '', 0);
 
   /** Appends the answer to one request; `at` is in the order of the asked addresses. */
-  add(
-    id: string,
-    canonical: string,
-    generation: number,
-    at: readonly (FramesAt | (FramesAt & FrameRows))[],
-  ): void {
+  add(id: string, canonical: string, generation: number, at: readonly FramesAt[]): void {
     const columns = emptyColumns(id, canonical, generation);
     this.#columns = columns;
     for (const found of at) {
       columns.status.push(found.status);
       columns.source.push(found.source);
-      columns.frameCounts.push('writeTo' in found ? found.writeTo(this) : this.#pushAll(found.frames));
+      columns.frameCounts.push(found.writeTo?.(this) ?? this.#pushAll(found.frames));
     }
     this.reply.results.push(columns);
   }
