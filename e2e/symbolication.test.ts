@@ -16,7 +16,7 @@ import { WorkerProcess } from './worker-process.ts';
 
 const agent = fileURLToPath(new URL('../apps/agent-client/bin/symkeep-agent.js', import.meta.url));
 /** Workers that are killed; the whole number takes minutes (npm run kills). */
-const kills = Number(process.env.SYMKEEP_KILLS ?? 4);
+const kills = Number(process.env.E2E_KILLS ?? 4);
 /** Between kills, at most, in ms: a job takes a few of them, and a worker some hundred to start. */
 const killEveryMsMax = 1_500;
 const executablesPerKill = 25;

@@ -24,7 +24,7 @@ const failedMs = 3_600_000;
 export interface ReconcilerDeps {
   readonly store: Store;
   readonly catalog: Pick<Catalog, 'epoch' | 'executables' | 'sources' | 'states' | 'tables'>;
-  readonly jobs: QueuedJobs;
+  readonly jobs: Pick<QueuedJobs, 'enqueue'>;
   readonly lease: Lease;
   readonly clock: Clock;
   readonly log: Logger;
