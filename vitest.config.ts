@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Three projects, one command. `unit` needs nothing but Node; `store` and `e2e` start real Redis servers and real
-// processes, so they run one file at a time: two cores are shared with everything that the tests start.
+// Two projects, one command. `unit` runs files side by side; some of them start a real Redis. `e2e` starts fleets of real
+// processes, so its files run one at a time: two cores are shared with everything that the tests start.
 export default defineConfig({
   test: {
     projects: [
