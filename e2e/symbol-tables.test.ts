@@ -1,5 +1,8 @@
 // A table that one process puts into a real Redis, looked up over HTTP from two server processes.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -67,5 +70,42 @@ describe('symkeep extract --store', () => {
       code: 1,
       stderr: expect.stringContaining('not_elf'),
     });
+  });
+});
+
+describe('symkeep symbolize', () => {
+  /** Exit code, and the lines of what it wrote to stdout and stderr. */
+  async function symbolize(file: string, input: string) {
+    const child = spawn(process.execPath, [launcher, 'symbolize', file], { stdio: 'pipe' });
+    child.stdin.end(input);
+    const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    return { code: child.exitCode ?? (await once(child, 'exit'))[0], out: out.trim().split('\n'), err };
+  }
+
+  it('answers addresses in every spelling, a JSON line each, without what is not known', async () => {
+    const { code, out } = await symbolize(fixture, '401000\n0x401000\n\n 0X401000 \n1\n0xffffffffffffffff\n');
+    expect(code).toBe(0);
+    const frame = { function: 'fibonacci(int)', rawName: '_ZL9fibonaccii', file: '/src/one.cpp', line: 16 };
+    const known = JSON.parse(out[0]!);
+    expect(known).toMatchObject({ address: '0x401000', frames: [frame], source: 'dwarf' });
+    expect(out.slice(1, 3)).toEqual([out[0], out[0]]);
+    expect(out.slice(3).map((line) => JSON.parse(line))).toEqual([
+      { address: '0x1', frames: [], source: 'none' },
+      { address: '0xffffffffffffffff', frames: [], source: 'none' },
+    ]);
+  });
+
+  it('gives the frames that a server would, innermost first', async () => {
+    const expected = readFileSync(`${fixture}.expected`, 'utf8').split(/^(?=0x)/m);
+    const inlined = expected.find((block) => block.trim().split('\n').length > 3)!;
+    const [at, ...lines] = inlined.trim().split('\n');
+    const { out } = await symbolize(fixture, `${at}\n`);
+    const { frames } = JSON.parse(out[0]!) as { frames: { rawName: string; file: string; line: number }[] };
+    expect(frames.flatMap(({ rawName, file, line }) => [rawName, `${file}:${line}`])).toEqual(lines);
+  });
+
+  it('ends with 2 on what is no address, with 1 on what is no ELF file', async () => {
+    expect((await symbolize(fixture, 'main\n')).code).toBe(2);
+    expect(await symbolize(fileURLToPath(import.meta.url), '1\n')).toMatchObject({ code: 1, out: [''] });
   });
 });

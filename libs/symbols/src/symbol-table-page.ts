@@ -262,12 +262,18 @@ export function stringBytes(string: string): Buffer {
   return bytes.subarray(0, end);
 }
 
+/** The strings of a header, by index; undefined past the last one. */
+interface SharedTable {
+  readonly length: number;
+  at(index: number): string | undefined;
+}
+
 /** What a page needs to know of its table. */
 export interface PageContext {
   /** Relative address at which the page starts. */
   readonly start: number;
   readonly sources: number;
-  readonly shared: readonly string[];
+  readonly shared: SharedTable;
   /** Names the page in errors. */
   readonly what: string;
 }
@@ -380,7 +386,7 @@ function readStrings(
   reader: ByteReader,
   names: Uint32Array,
   files: Uint32Array,
-  shared: readonly string[],
+  shared: SharedTable,
 ): Strings {
   const own = countZeros(names) + countZeros(files);
   const lengths = readColumn(reader, own);
@@ -388,7 +394,7 @@ function readStrings(
   let next = 0;
   const read = (code: number): string => {
     if (code === 0) return reader.text(lengths[next++] as number);
-    return shared[code - 1] ?? reader.fail(`shared string ${code - 1} of ${shared.length}`);
+    return shared.at(code - 1) ?? reader.fail(`shared string ${code - 1} of ${shared.length}`);
   };
   const inOrder = (codes: Uint32Array) => Array.from(codes, read);
   const strings = { names: inOrder(names), files: inOrder(files), bytes };

@@ -50,7 +50,7 @@ export interface SymbolTable {
   /** Where each page is in the file form, and where the last one ends. */
   readonly pageOffsets: Float64Array;
   readonly pageChecksums: Uint32Array;
-  readonly sharedStrings: readonly string[];
+  readonly sharedStrings: SharedTexts;
   /** Upper bound of the memory it holds, bytes. */
   readonly weight: number;
 }
@@ -143,11 +143,11 @@ function readHeader(reader: ByteReader, length: number): SymbolTable {
   for (let page = 0; page < pageCount; page++) {
     pageOffsets[page + 1] = (pageOffsets[page] as number) + reader.varint();
   }
-  const pageChecksums = Uint32Array.from({ length: pageCount }, () => reader.u32());
-  const lengths = Array.from({ length: reader.count(1) }, () => reader.varint());
-  const textBytes = reader.left;
-  const sharedStrings = lengths.map((bytes) => reader.text(bytes));
-  if (reader.left !== 0) reader.fail(`${reader.left} bytes past the end`);
+  const checksums = reader.take(4 * pageCount);
+  const pageChecksums = Uint32Array.from({ length: pageCount }, (_, page) =>
+    checksums.readUInt32LE(4 * page),
+  );
+  const sharedStrings = SharedTexts.read(reader);
   return {
     imageBase,
     functions,
@@ -159,9 +159,55 @@ function readHeader(reader: ByteReader, length: number): SymbolTable {
     pageOffsets,
     pageChecksums,
     sharedStrings,
-    // Text in JavaScript takes up to two bytes for one here, and some 40 for each string with its slot.
-    weight: 2_048 + 20 * pageCount + 2 * textBytes + 40 * sharedStrings.length,
+    weight: 2_048 + 20 * pageCount + sharedStrings.weight,
   };
+}
+
+/** The strings that pages share, each decoded when it is first asked for: a page needs a few dozen of ten thousand. */
+export class SharedTexts {
+  readonly length: number;
+  readonly #bytes: Buffer;
+  /** Where each string ends. */
+  readonly #ends: Uint32Array;
+  readonly #texts: (string | undefined)[];
+
+  private constructor(bytes: Buffer, ends: Uint32Array) {
+    this.length = ends.length;
+    this.#bytes = bytes;
+    this.#ends = ends;
+    this.#texts = new Array<string | undefined>(ends.length).fill(undefined);
+  }
+
+  /** Reads the lengths and then the texts, to the end. */
+  static read(reader: ByteReader): SharedTexts {
+    const ends = new Uint32Array(reader.count(1));
+    let end = 0;
+    for (let index = 0; index < ends.length; index++) {
+      end += reader.varint();
+      if (end > reader.left) throw reader.truncated();
+      ends[index] = end;
+    }
+    // A copy: what it is read from has the index too.
+    const bytes = Buffer.from(reader.take(end));
+    if (reader.left !== 0) reader.fail(`${reader.left} bytes past the end`);
+    return new SharedTexts(bytes, ends);
+  }
+
+  /** Undefined past the last one. */
+  at(index: number): string | undefined {
+    if (index >= this.length) return undefined;
+    const known = this.#texts[index];
+    if (known !== undefined) return known;
+    const start = index === 0 ? 0 : (this.#ends[index - 1] as number);
+    const text = this.#bytes.toString('utf8', start, this.#ends[index]);
+    this.#texts[index] = text;
+    return text;
+  }
+
+  /** Upper bound of the memory it comes to hold, bytes: a text takes up to two for one here, and some 40 with its slot. */
+  get weight(): number {
+    return 3 * this.#bytes.length + 44 * this.length;
+  }
 }
 
 function qualityOf(sources: SymbolTable['sources']): Quality {

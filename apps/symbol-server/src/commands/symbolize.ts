@@ -7,7 +7,7 @@ import {
   type DecodedPage,
   Demangler,
   decodePage,
-  extract,
+  extractThreaded,
   type FoundFrames,
   framesAt,
   noFrames,
@@ -17,6 +17,7 @@ import {
   writeSymbolTable,
 } from '@symkeep/symbols';
 import { openElfFile } from '../elf-files.ts';
+import { threadsHere } from '../extraction/extract-table.ts';
 
 export const symbolize = defineCommand({
   name: 'symbolize',
@@ -26,7 +27,7 @@ export const symbolize = defineCommand({
   more: `Examples:
   echo 0x31a40 | symkeep symbolize /usr/lib/x86_64-linux-gnu/libc.so.6`,
   run: async (_values, [path = '']) => {
-    const lookup = lookupIn(path);
+    const lookup = await lookupIn(path);
     const demangler = new Demangler();
     for await (const line of createInterface({ input: process.stdin })) {
       const text = line.trim();
@@ -42,10 +43,12 @@ export const symbolize = defineCommand({
 });
 
 /** All pages are decoded at most once; the whole of a large table fits the memory its extraction took. */
-function lookupIn(path: string): (address: bigint) => FoundFrames {
+async function lookupIn(path: string): Promise<(address: bigint) => FoundFrames> {
   const opened = openElfFile({ executable: path, search: true });
   try {
-    const { header, pages } = writeSymbolTable(extract(opened.image, opened.companions).ranges);
+    const options = { ...opened.companions, threads: threadsHere() };
+    const { ranges } = await extractThreaded(opened.image, options);
+    const { header, pages } = writeSymbolTable(ranges);
     const table = openSymbolTable(header);
     const decoded: DecodedPage[] = [];
     return (address) => {
