@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { parseS3Place } from './blobs/open-blobs.ts';
 import type { Role } from './http/operation.ts';
 import { roles } from './http/tokens.ts';
+import { allowedPathsDefault } from './upstreams/index.ts';
 
 function wholeNumber(min: number, max: number) {
   return z.coerce
@@ -12,6 +13,12 @@ function wholeNumber(min: number, max: number) {
     .min(min, `is under ${min}`)
     .max(max, `is over ${max}`);
 }
+
+/** Comma separated, or a list in YAML. */
+const list = z
+  .union([z.string(), z.array(z.string())])
+  .transform((given) => (typeof given === 'string' ? given.split(',') : given))
+  .transform((parts) => parts.map((part) => part.trim()).filter((part) => part !== ''));
 
 export const json = option(flag.default(false), {
   describe: 'print JSON',
@@ -129,18 +136,11 @@ export const tokensFile = option(z.string().optional(), {
   placeholder: '<file>',
 });
 
-export const hosts = option(
-  z
-    .union([z.string(), z.array(z.string())])
-    .default('')
-    .transform((given) => (typeof given === 'string' ? given.split(',') : given))
-    .transform((names) => names.map((name) => name.trim()).filter((name) => name !== '')),
-  {
-    describe: 'further host names by which an open server is reached, comma separated',
-    env: 'SYMKEEP_HOSTS',
-    placeholder: '<names>',
-  },
-);
+export const hosts = option(list.default([]), {
+  describe: 'further host names by which an open server is reached, comma separated',
+  env: 'SYMKEEP_HOSTS',
+  placeholder: '<names>',
+});
 
 export const cacheBytes = option(byteSize.default(256 * 2 ** 20), {
   describe: 'memory for cached facts per process, 256MiB if not given',
@@ -172,6 +172,29 @@ export const concurrency = option(
     placeholder: '<n>',
   },
 );
+
+export const upstreams = option(list.default([]), {
+  describe: 'debuginfod or symkeep servers to fetch debug files from, in this order; none if not given',
+  env: 'SYMKEEP_UPSTREAMS',
+  placeholder: '<urls>',
+});
+
+export const upstreamPaths = option(list.default([...allowedPathsDefault]), {
+  describe: `only executables seen under these paths are asked for, ${allowedPathsDefault.join(',')} if not given`,
+  env: 'SYMKEEP_UPSTREAM_PATHS',
+  placeholder: '<paths>',
+});
+
+export const upstreamPrivate = option(flag.default(false), {
+  describe: 'upstreams may be on private and loopback addresses',
+  env: 'SYMKEEP_UPSTREAM_PRIVATE',
+});
+
+export const upstreamRequests = option(wholeNumber(1, 64).default(4), {
+  describe: 'requests to upstreams at once, 4 if not given',
+  env: 'SYMKEEP_UPSTREAM_REQUESTS',
+  placeholder: '<n>',
+});
 
 export const logLevel = option(
   z
@@ -208,6 +231,9 @@ export const tokenExpires = option(
   },
 );
 
+/** What a worker needs to fetch debug files. */
+export const upstreamOptions = { upstreams, upstreamPaths, upstreamPrivate, upstreamRequests } as const;
+
 /** What a server needs, whichever command runs it. */
 export const serverOptions = {
   listen,
@@ -239,5 +265,6 @@ export const variables: readonly string[] = [
     cacheBytes,
     allowEviction,
   ],
+  ...[upstreams, upstreamPaths, upstreamPrivate, upstreamRequests],
   ...[processes, concurrency, logLevel, agentListen, tokenRole, tokenExpires],
 ].map((one) => one.env);

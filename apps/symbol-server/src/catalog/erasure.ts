@@ -6,7 +6,7 @@ import { type ExecutableId, htlhashId } from '@symkeep/protocol';
 import type { Sources } from '../sources/sources.ts';
 import type { Demand } from './demand.ts';
 import { type Executables, unavailable } from './executables.ts';
-import { allFramesAt, sourcesAt, tableAt } from './keys.ts';
+import { allFramesAt, sourcesAt, tableAt, upstreamAbsencesAt } from './keys.ts';
 import { StoredRecord } from './stored-record.ts';
 
 export interface Erased {
@@ -53,7 +53,12 @@ export class Erasure {
         (digest) => digest !== undefined,
       );
       // The set last: it is what names the tables.
-      const keys = [...tables.map((digest) => tableAt(id, digest)), allFramesAt(id), sourcesAt(id)];
+      const keys = [
+        ...tables.map((digest) => tableAt(id, digest)),
+        allFramesAt(id),
+        upstreamAbsencesAt(id),
+        sourcesAt(id),
+      ];
       const outage = (await this.#store.drop(keys)) ?? (await this.#demand.satisfied([id]));
       if (outage !== undefined) throw unavailable(outage);
     }

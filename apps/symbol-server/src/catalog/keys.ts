@@ -52,6 +52,11 @@ export function tableAt(id: ExecutableId, digest: string): StoreKey {
   return { shard: shardOf(id), key: `t:${id}:${digest}` };
 }
 
+/** Which upstreams had no file of an executable. */
+export function upstreamAbsencesAt(id: ExecutableId): StoreKey {
+  return { shard: shardOf(id), key: `u:${id}` };
+}
+
 /** The header of a symbol table; all of a table is in one key, so that it goes in one step. */
 export function tableHeaderAt(id: ExecutableId, digest: string): StoreKey {
   return { ...tableAt(id, digest), field: 'h' };

@@ -5,10 +5,23 @@ import type { Clock } from '@symkeep/cache';
 import { defineCommand } from '@symkeep/options';
 import { startWorker } from '../jobs/worker.ts';
 import { createLog } from '../log.ts';
-import { blobs, concurrency, data, json, logLevel, namespace, redisUrl } from '../options.ts';
+import {
+  blobs,
+  concurrency,
+  data,
+  fileBytesMax,
+  json,
+  logLevel,
+  namespace,
+  redisUrl,
+  upstreamOptions,
+} from '../options.ts';
 import { untilSignal } from '../signals.ts';
 
-const options = { redisUrl, namespace, data, blobs, concurrency, logLevel, json } as const;
+const options = {
+  ...{ redisUrl, namespace, data, blobs, fileBytesMax, concurrency, logLevel, json },
+  ...upstreamOptions,
+} as const;
 
 export function worker(clock: Clock) {
   return defineCommand({
@@ -22,7 +35,14 @@ export function worker(clock: Clock) {
       const signal = untilSignal();
       const log = createLog(values.logLevel);
       const jobsAtOnce = values.concurrency ?? availableParallelism();
-      const running = await startWorker({ ...values, concurrency: jobsAtOnce }, { clock, log });
+      const upstreams = {
+        urls: values.upstreams,
+        allowedPaths: values.upstreamPaths,
+        allowPrivate: values.upstreamPrivate,
+        requestsMax: values.upstreamRequests,
+      };
+      const config = { ...values, concurrency: jobsAtOnce, upstreams };
+      const running = await startWorker(config, { clock, log });
       log.info({ concurrency: jobsAtOnce }, 'taking jobs');
       if (values.json)
         process.stdout.write(`${JSON.stringify({ pid: process.pid, concurrency: jobsAtOnce })}\n`);

@@ -6,6 +6,9 @@ import { type BlobsPlace, openBlobs } from '../blobs/open-blobs.ts';
 import { createCatalog } from '../catalog/index.ts';
 import { Extractor } from '../extraction/index.ts';
 import { createRedis, createWaitingRedis, redisReady } from '../redis.ts';
+import { type ReceiveLimits, Receiver, type ReceiverDeps } from '../sources/receive.ts';
+import { Fetcher } from '../upstreams/fetcher.ts';
+import { Upstreams, type UpstreamsConfig } from '../upstreams/index.ts';
 import { Lease } from './lease.ts';
 import { JobQueue, JobRunner } from './queue.ts';
 import { QueuedJobs } from './queued-jobs.ts';
@@ -21,11 +24,13 @@ const leaseMs = 60_000;
 /** For jobs under way when the worker ends; others take over what takes longer. */
 const finishMs = 2_000;
 
-export interface WorkerConfig extends BlobsPlace {
+export interface WorkerConfig extends BlobsPlace, Pick<ReceiveLimits, 'fileBytesMax'> {
   readonly redisUrl: string;
   readonly namespace: string;
   /** Jobs at once, each in an extraction child of its own. */
   readonly concurrency: number;
+  /** Where debug files may be fetched; nowhere if there are none. */
+  readonly upstreams: Omit<UpstreamsConfig, 'fileBytesMax'>;
 }
 
 export interface RunningWorker {
@@ -52,6 +57,7 @@ export async function startWorker(
     ...{ store, epoch: catalog.epoch, blobs, clock, lease: new Lease(store, 'archivist', leaseMs) },
     onTrouble: (error) => log.warn({ err: error }, 'the journal could not be written'),
   });
+  const fetcher = createFetcher(config, { store, catalog, blobs, jobs, clock, log });
   await redisReady(client, redisWaitMs, clock);
   await catalog.start();
   client.on('ready', () => void catalog.epoch.check());
@@ -61,6 +67,7 @@ export async function startWorker(
   );
   reconciler.start();
   archivist.start();
+  fetcher?.start();
   return {
     stop: async () => {
       await Promise.race([runner.finish(), clock.sleep(finishMs)]);
@@ -68,6 +75,7 @@ export async function startWorker(
       await extractor.stop();
       await reconciler.stop();
       await archivist.stop();
+      await fetcher?.stop();
       await runner.close();
       await queue.close();
       await catalog.stop();
@@ -75,4 +83,20 @@ export async function startWorker(
       client.disconnect();
     },
   };
+}
+
+interface FetcherParts extends Pick<ReceiverDeps, 'catalog' | 'blobs' | 'jobs' | 'clock'> {
+  readonly store: RedisStore;
+  readonly log: Logger;
+}
+
+function createFetcher(
+  { upstreams: config, fileBytesMax }: WorkerConfig,
+  { store, log, ...parts }: FetcherParts,
+): Fetcher | undefined {
+  if (config.urls.length === 0) return undefined;
+  const { clock } = parts;
+  const upstreams = new Upstreams({ ...config, fileBytesMax }, { store, clock, random: Math.random });
+  const receiver = new Receiver({ ...parts, limits: { fileBytesMax, uploadsMax: config.requestsMax } });
+  return new Fetcher({ ...parts, log, upstreams, receiver, lease: new Lease(store, 'upstreams', leaseMs) });
 }

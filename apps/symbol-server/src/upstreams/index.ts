@@ -3,7 +3,7 @@
 // operator allows are asked for, as a rule those that a distribution installs.
 import { isIP } from 'node:net';
 import { type Clock, type Store, StoreUnavailable } from '@symkeep/cache';
-import { type ExecutableRecord, kindOf } from '@symkeep/protocol';
+import { type ExecutableId, type ExecutableRecord, kindOf } from '@symkeep/protocol';
 import { guardedLookup, isPublicAddress } from './address-guard.ts';
 import { Upstream, UpstreamFailure, type UpstreamFile } from './upstream.ts';
 import { type Absences, UpstreamAbsences } from './upstream-absences.ts';
@@ -40,6 +40,9 @@ export type UpstreamOutcome =
   /** Some could not be asked; what could, had nothing. */
   | { readonly kind: 'failed'; readonly failures: readonly UpstreamFailure[] }
   | { readonly kind: 'not_allowed'; readonly why: string };
+
+/** What is to be known of an executable before anybody is asked for its file. */
+export type Wanted = Pick<ExecutableRecord, 'id' | 'names' | 'ambiguous'>;
 
 export class Upstreams {
   readonly upstreams: readonly Upstream[];
@@ -83,7 +86,7 @@ export class Upstreams {
    * Asks the upstreams that are due, in order, until one has the file; its body must be read or destroyed. Throws
    * `StoreUnavailable`: without the shared absences nobody is asked.
    */
-  async find(record: ExecutableRecord, signal: AbortSignal): Promise<UpstreamOutcome> {
+  async find(record: Wanted, signal: AbortSignal): Promise<UpstreamOutcome> {
     const why = this.refusal(record);
     if (why !== undefined) return { kind: 'not_allowed', why };
     const [[known], now] = await Promise.all([this.absences.of([record.id]), this.#store.now()]);
@@ -93,17 +96,23 @@ export class Upstreams {
     const failures: UpstreamFailure[] = [];
     for (const upstream of due) {
       const file = await this.#ask(upstream, record.id.slice('gnu:'.length), signal);
-      if (file instanceof UpstreamFailure) failures.push(file);
-      else if (file !== null) return { kind: 'found', upstream: upstream.url, file };
-      else {
-        const outage = await this.absences.note(record.id, upstream.url);
-        if (outage !== undefined) throw outage;
-      }
+      if (file instanceof UpstreamFailure) {
+        failures.push(file);
+        // It will be as large the next time.
+        if (file.reason === 'too_large') await this.refused(record.id, upstream.url);
+      } else if (file !== null) return { kind: 'found', upstream: upstream.url, file };
+      else await this.refused(record.id, upstream.url);
     }
     if (failures.length > 0) return { kind: 'failed', failures };
     const [absences] = await this.absences.of([record.id]);
     if (absences instanceof StoreUnavailable) throw absences;
     return { kind: 'absent', retryAt: this.dueAt(absences!) };
+  }
+
+  /** What an upstream sent was of no use: it is as good as nothing there. Throws the outage. */
+  async refused(id: ExecutableId, upstream: string): Promise<void> {
+    const outage = await this.absences.note(id, upstream);
+    if (outage !== undefined) throw outage;
   }
 
   async #ask(

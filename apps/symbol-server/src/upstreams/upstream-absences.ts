@@ -1,8 +1,8 @@
 // What upstreams did not have, shared by all workers: asked again after intervals that grow, until a file comes or an admin
 // asks. One value per executable in the store, with an entry per upstream.
-import { type Store, type StoreKey, StoreUnavailable } from '@symkeep/cache';
+import { type Store, StoreUnavailable } from '@symkeep/cache';
 import { decode, type ExecutableId, encode } from '@symkeep/protocol';
-import { shardOf } from '../catalog/keys.ts';
+import { upstreamAbsencesAt } from '../catalog/keys.ts';
 
 const hourMs = 3_600_000;
 /** After the first 404: a distribution publishes debug files hours after its packages. */
@@ -35,13 +35,13 @@ export class UpstreamAbsences {
 
   /** By the upstream's URL. */
   async of(ids: readonly ExecutableId[]): Promise<(Absences | StoreUnavailable)[]> {
-    const read = await this.#store.get(ids.map(absencesAt));
+    const read = await this.#store.get(ids.map(upstreamAbsencesAt));
     return read.map((bytes) => (bytes instanceof StoreUnavailable ? bytes : absencesOf(bytes)));
   }
 
   /** Notes that an upstream has nothing for an executable. Of two workers that note it at once, one counts. */
   async note(id: ExecutableId, upstream: string): Promise<StoreUnavailable | undefined> {
-    const at = absencesAt(id);
+    const at = upstreamAbsencesAt(id);
     const [now, [read]] = await Promise.all([this.#store.now(), this.#store.get([at])]);
     if (now instanceof StoreUnavailable) return now;
     if (read instanceof StoreUnavailable) return read;
@@ -57,12 +57,8 @@ export class UpstreamAbsences {
 
   /** Everything is asked anew: a file came, or an admin wants it tried. */
   cancel(ids: readonly ExecutableId[]): Promise<StoreUnavailable | undefined> {
-    return this.#store.drop(ids.map(absencesAt));
+    return this.#store.drop(ids.map(upstreamAbsencesAt));
   }
-}
-
-function absencesAt(id: ExecutableId): StoreKey {
-  return { shard: shardOf(id), key: `u:${id}` };
 }
 
 function absencesOf(bytes: Uint8Array | null): Absences {
