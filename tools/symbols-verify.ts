@@ -293,8 +293,8 @@ function asOneFrame(frames: readonly Line[]): Line[] {
 }
 
 /**
- * llvm does not follow dwz references: where it has no name, the one of elfutils counts if that sees as many frames. A name
- * that neither has is not compared.
+ * llvm does not follow dwz references: where it has no name, or only the plain one of a function whose linkage name is in
+ * the other file, that of elfutils counts if it sees as many frames. A name that neither has in full is not compared.
  */
 function withNames(
   frames: readonly Line[],
@@ -302,14 +302,14 @@ function withNames(
   ours: readonly Line[],
 ): readonly Line[] {
   return frames.map((frame, index) => {
-    if (frame.name !== '') return frame;
-    const name = names.length === frames.length ? (names[index] ?? '') : '';
     const mine = ours[index]?.name ?? '';
+    if (frame.name !== '' && !isPlainNameOf(frame.name, mine)) return frame;
+    const name = names.length === frames.length ? (names[index] ?? '') : '';
     return { ...frame, name: name === '' || isPlainNameOf(name, mine) ? mine : name };
   });
 }
 
-/** elfutils has the plain name of some functions for which DWARF has a linkage name: `add` for `…3add…`. */
+/** Whether `linkage` is a C++ name of a function called `plain`: `add` for `…3add…`. */
 function isPlainNameOf(plain: string, linkage: string): boolean {
   return linkage.startsWith('_Z') && linkage.includes(`${plain.length}${plain}`);
 }
