@@ -96,7 +96,17 @@ const table: [string, RawRequest, number, string, string | undefined][] = [
     undefined,
   ],
   ['in another coding', put(plain, { 'content-encoding': 'br' }), 415, 'unsupported', undefined],
-  ['whose sections claim a terabyte each', put(inflating('debug-zlib', () => 2 ** 40)), 202, '', undefined],
+  [
+    'whose sections claim a terabyte each',
+    put(
+      inflating('debug-zlib', 1, () => 2 ** 40),
+      {},
+      pathOf(idOf(1)),
+    ),
+    202,
+    '',
+    undefined,
+  ],
   [
     'whose sections claim all that zlib can make',
     put(

@@ -75,6 +75,8 @@ export async function exchange(port: number, request: RawRequest): Promise<RawRe
   const socket = connect(port, '127.0.0.1');
   // The server may refuse, and close, while a request is still being sent.
   socket.on('error', () => undefined);
+  // One waits for room at each piece.
+  socket.setMaxListeners(0);
   const reply = readReply(socket);
   void sendAll(socket, request);
   try {

@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server';
 import { SymkeepError } from '@symkeep/protocol';
 import { type AppDeps, createApp } from './app.ts';
 import { createFastPath } from './http/fast-path.ts';
+import { dropLeftover } from './http/leftover.ts';
 
 /** Of request line and headers together: tokens and cursors are under 2 KiB. */
 const headersBytesMax = 16 * 1024;
@@ -55,6 +56,8 @@ function createHttpServer(deps: AppDeps): Server {
     {
       hostname: 'localhost',
       overrideGlobalObjects: true,
+      // Its own reads up to 64 MiB of what was refused; see http/leftover.ts.
+      autoCleanupIncoming: false,
       errorHandler: (error) =>
         refusal(deps, new SymkeepError('invalid_argument', `the request cannot be read: ${String(error)}`)),
     },
@@ -70,6 +73,7 @@ function createHttpServer(deps: AppDeps): Server {
     requireHostHeader: false,
   };
   const handle = (request: IncomingMessage, response: ServerResponse) => {
+    dropLeftover(request, response, deps.clock);
     fast(request, response, (body) => {
       if (body !== undefined) received.set(request, body);
       void general(request, response);

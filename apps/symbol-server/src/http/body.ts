@@ -7,6 +7,7 @@ import { constants, createGunzip, createZstdDecompress, type Gunzip, type ZstdDe
 import type { Clock } from '@symkeep/cache';
 import { bodyBytesMax, decodedBytesMax, invalid, SymkeepError } from '@symkeep/protocol';
 import type { Coding } from './negotiation.ts';
+import { forgetBuffers } from './read-buffers.ts';
 
 /** What a sender may fall behind: slow starts, round trips and pauses. */
 export const bodyGraceMs = 5_000;
@@ -133,6 +134,7 @@ async function* counting(
   for await (const chunk of chunks) {
     counted.received += chunk.length;
     yield chunk;
+    forgetBuffers(chunk.length);
   }
 }
 
