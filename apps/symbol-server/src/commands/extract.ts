@@ -24,6 +24,11 @@ const options = {
     placeholder: '<file>',
     short: 'o',
   }),
+  threads: option(z.coerce.number().int().min(1).max(64).optional(), {
+    describe: 'threads that read the DWARF of a big file, one a core if not given',
+    env: 'SYMKEEP_EXTRACT_THREADS',
+    placeholder: '<count>',
+  }),
   stats: option(flag.default(false), {
     describe: 'print one JSON object about the table',
     env: 'SYMKEEP_EXTRACT_STATS',
@@ -64,16 +69,19 @@ export function extract(clock: Clock) {
 }
 
 // In this process: there is nobody beside it to protect, and a child would take as long to start as most files take.
-async function offline({ output, stats }: ExtractValues, path: string): Promise<number> {
+async function offline(
+  { output, stats, threads = threadsHere() }: ExtractValues,
+  path: string,
+): Promise<number> {
   const files = { executable: path, search: true };
-  const table = await extractTable({ files, output, threads: threadsHere(), bytesMax: undefined });
+  const table = await extractTable({ files, output, threads, bytesMax: undefined });
   return report(table, stats);
 }
 
 async function store(values: ExtractValues, path: string, directory: string, clock: Clock): Promise<number> {
   const id = values.id === undefined ? executableIdOf(path) : parseExecutableId(values.id);
   const output = values.output ?? join(directory, 'table');
-  const extractor = new Extractor({ clock, threads: threadsHere() });
+  const extractor = new Extractor({ clock, threads: values.threads ?? threadsHere() });
   try {
     const table = await extractor.extract({ executable: path, search: true }, output);
     if (table instanceof ExtractionFailure) throw new Error(`${path}: ${table.code}: ${table.message}`);
