@@ -1,11 +1,6 @@
 // What a writer of symbol tables must know before its first page: where pages begin, and which strings many of them share.
 import { none, type SymbolRanges } from './ranges.ts';
-import {
-  pageContentBytesMax,
-  pageRangesMax,
-  type SharedStrings,
-  stringBytesMax,
-} from './symbol-table-page.ts';
+import { pageContentBytesMax, type SharedStrings, stringBytesMax } from './symbol-table-page.ts';
 import { SymbolsError } from './symbols-error.ts';
 
 /** Relative addresses, and the difference of any two, stay exact in a double. */
@@ -34,9 +29,9 @@ export interface PagePlan {
 }
 
 /** Throws `malformed` for ranges that do not ascend, `limit` for addresses beyond `relativeAddressMax`. */
-export function planPages(ranges: SymbolRanges): PagePlan {
+export function planPages(ranges: SymbolRanges, rangesMax: number): PagePlan {
   checkStarts(ranges.starts);
-  const planner = new Planner(ranges);
+  const planner = new Planner(ranges, rangesMax);
   for (let range = 0; range < ranges.starts.length; range++) planner.add(range);
   return planner.plan();
 }
@@ -55,6 +50,7 @@ function checkStarts(starts: Float64Array): void {
 
 class Planner {
   readonly #ranges: SymbolRanges;
+  readonly #rangesMax: number;
   readonly #location: Int32Array;
   readonly #locationPage: Int32Array;
   readonly #functionPage: Int32Array;
@@ -69,8 +65,9 @@ class Planner {
   #functions = 0;
   #contentBytes = 0;
 
-  constructor(ranges: SymbolRanges) {
+  constructor(ranges: SymbolRanges, rangesMax: number) {
     this.#ranges = ranges;
+    this.#rangesMax = rangesMax;
     this.#location = ranges.location.slice();
     this.#locationPage = new Int32Array(ranges.locations.function.length).fill(none);
     this.#functionPage = new Int32Array(ranges.functions.name.length).fill(none);
@@ -84,7 +81,7 @@ class Planner {
 
   add(range: number): void {
     let location = this.#location[range] as number;
-    if (range - (this.#bounds.at(-1) as number) === pageRangesMax) this.#startPage(range);
+    if (range - (this.#bounds.at(-1) as number) === this.#rangesMax) this.#startPage(range);
     let bytes = this.#bytesWith(location);
     if (bytes > pageContentBytesMax && this.#contentBytes > 0) {
       this.#startPage(range);

@@ -10,6 +10,7 @@ import {
   type DecodedPage,
   PageWriter,
   pageContentBytesMax,
+  pageRangesMax,
   readPage,
   type SharedStrings,
 } from './symbol-table-page.ts';
@@ -55,9 +56,9 @@ export interface SymbolTable {
   readonly weight: number;
 }
 
-/** Throws `limit` for ranges beyond `relativeAddressMax`. */
-export function writeSymbolTable(ranges: SymbolRanges): WrittenTable {
-  const plan = planPages(ranges);
+/** `rangesMax`: of a page, for measuring; readers refuse more than `pageRangesMax`. Throws `limit` for ranges too far apart. */
+export function writeSymbolTable(ranges: SymbolRanges, rangesMax: number = pageRangesMax): WrittenTable {
+  const plan = planPages(ranges, rangesMax);
   const shared = shareStrings(plan.stringPages);
   const writer = new PageWriter(plan.ranges, shared);
   const pages: Buffer[] = [];
