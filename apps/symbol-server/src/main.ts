@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<CommandDefinition<Options>
   lookup: async () => (await import('./commands/lookup.ts')).lookup,
   push: async () => (await import('./commands/push.ts')).push(clock),
   wanted: async () => (await import('./commands/wanted.ts')).wanted,
+  explain: async () => (await import('./commands/explain.ts')).explain,
   symbolize: async () => (await import('./commands/symbolize.ts')).symbolize,
   extract: async () => (await import('./commands/extract.ts')).extract(clock),
   rebuild: async () => (await import('./commands/rebuild.ts')).rebuild(clock),

@@ -45,6 +45,7 @@ export const recordReply = z
 export const jobReply = z.object({
   state: z.enum(['queued', 'running', 'done', 'failed']),
   progress: z.number().min(0).max(1),
+  position: count.optional().meta({ description: 'in the queue, 1 is next' }),
   error: z
     .object({ code: z.string(), message: z.string() })
     .optional()
@@ -213,7 +214,9 @@ export const eraseReply = z.object({
 
 export const explainQuery = z.object({ address: z.string().optional() });
 export const explainReply = z.object({
-  steps: z.array(z.object({ at: time, kind: z.string(), text: z.string() })),
+  steps: z
+    .array(z.looseObject({ at: time, kind: z.string(), text: z.string() }))
+    .meta({ description: 'in the order of time; further fields are details of their kind' }),
 });
 
 /** Of a reason that an admin gives: it is shown beside each file. */

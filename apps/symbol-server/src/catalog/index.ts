@@ -13,6 +13,7 @@ import { type EventKind, type ExecutableId, idKeyBytes, idKeyOf } from '@symkeep
 import { type DecodedPage, Demangler, type SymbolTable } from '@symkeep/symbols';
 import { declareLifetimes } from '../lifetimes.ts';
 import { Sources } from '../sources/sources.ts';
+import { UpstreamAbsences } from '../upstreams/upstream-absences.ts';
 import { Demand } from './demand.ts';
 import { type Entry, readEntry } from './entry.ts';
 import { Erasure } from './erasure.ts';
@@ -72,6 +73,7 @@ export interface Catalog {
   readonly demand: Demand;
   readonly erasure: Erasure;
   readonly rebuilding: RebuildFlag;
+  readonly upstreamAbsences: UpstreamAbsences;
   readonly events: EventFeed;
   readonly epoch: Epoch;
   /** Looks at the store for the first time; it may be away. */
@@ -128,6 +130,7 @@ export function createCatalog({
     demand,
     erasure: new Erasure(store, executables, sources, demand),
     rebuilding,
+    upstreamAbsences: new UpstreamAbsences(store, Math.random),
     events,
     epoch,
     start: async () => {

@@ -75,7 +75,7 @@ function framesText(address: string, { status, frames }: FramesAt): string {
   return `${address}  ${frames.map(frameText).join(`\n${indent}`)}`;
 }
 
-function orUsage<T>(parse: () => T): T {
+export function orUsage<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {

@@ -18,5 +18,7 @@ export interface JobState {
   readonly state: 'queued' | 'running' | 'done' | 'failed';
   /** Part of the work that is done, 0 to 1. */
   readonly progress: number;
+  /** Place in the queue, 1 is next; only where it is queued and no pause holds it. */
+  readonly position?: number;
   readonly error?: { readonly code: string; readonly message: string };
 }

@@ -76,9 +76,16 @@ export class JobQueue {
   /** Null if there is none of this ID. Throws `unavailable`. */
   state(job: string): Promise<JobState | null> {
     return this.#ask(async (queue) => {
-      const known = await queue.getJob(job);
-      const state = known === undefined ? undefined : stateOf(await known.getState());
-      return state === undefined ? null : { state, progress: progressOf(known!), ...errorOf(known!) };
+      // The state first: what is read of the job afterwards says at least as much.
+      const state = stateOf(await queue.getJobState(job));
+      const known = state === undefined ? undefined : await queue.getJob(job);
+      if (state === undefined || known === undefined) return null;
+      const position = state === 'queued' ? await positionOf(this.#options.client, queue, job) : undefined;
+      return {
+        ...{ state, progress: progressOf(known) },
+        ...(position === undefined ? {} : { position }),
+        ...errorOf(known),
+      };
     });
   }
 
@@ -212,6 +219,21 @@ function stateOf(state: string): JobState['state'] | undefined {
     default:
       return 'queued';
   }
+}
+
+/** Jobs without a priority are taken first, from the far end of their list; the others in the order of their scores. */
+async function positionOf(
+  client: RedisClient,
+  queue: Queue<JobData>,
+  job: string,
+): Promise<number | undefined> {
+  const [fromNear, waiting] = await Promise.all([
+    client.lpos(queue.toKey('wait'), job),
+    client.llen(queue.toKey('wait')),
+  ]);
+  if (fromNear !== null) return waiting - fromNear;
+  const rank = await client.zrank(queue.toKey('prioritized'), job);
+  return rank === null ? undefined : waiting + rank + 1;
 }
 
 function progressOf({ progress }: Job<JobData>): number {

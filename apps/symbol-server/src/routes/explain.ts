@@ -1,24 +1,21 @@
-// Why a frame is (not) symbolized, as a timeline: what is known of an executable, and since when.
+// Why a frame is, or is not, symbolized, as a timeline.
+import { StoreUnavailable } from '@symkeep/cache';
 import {
+  type ExecutableId,
+  type ExecutableRecord,
   type FrameSource,
   type FrameStatus,
   formatAddress,
   parseAddress,
   parseExecutableId,
-  type SymbolsSummary,
   secondOf,
 } from '@symkeep/protocol';
-import type { StoredRecord } from '../catalog/index.ts';
-import { defineOperation } from '../http/operation.ts';
+import { unavailable } from '../catalog/executables.ts';
+import { type Known, type Step, timelineOf } from '../explain/timeline.ts';
+import { type Context, defineOperation } from '../http/operation.ts';
+import { jobIdOf } from '../jobs/queued-jobs.ts';
 import { explainQuery, explainReply } from '../schemas.ts';
 import { foundOr, idParam } from './executables.ts';
-
-export interface Step {
-  /** RFC 3339. */
-  readonly at: string;
-  readonly kind: string;
-  readonly text: string;
-}
 
 export const explainExecutable = defineOperation({
   summary: 'Why a frame is, or is not, symbolized',
@@ -26,69 +23,54 @@ export const explainExecutable = defineOperation({
   params: idParam,
   query: explainQuery,
   reply: explainReply,
-  run: async ({ catalog, clock }, { params, query }) => {
+  run: async (context, { params, query }) => {
+    const { catalog, clock } = context;
     const id = parseExecutableId(params.id!);
     const address = query.address === undefined ? undefined : parseAddress(query.address);
     const [outcome] = await catalog.executables.lookup([id]);
-    const now = secondOf(clock.wall());
-    if (outcome === 'not_found') {
-      return { value: { steps: [{ at: now, kind: 'never_reported', text: neverReported(id) }] } };
-    }
+    if (outcome === 'not_found') return { value: { steps: await unknownSteps(context, id) } };
     if (outcome === 'erased') {
       const text = `${id} was erased by an admin; what agents report of it is refused`;
-      return { value: { steps: [{ at: now, kind: 'erased', text }] } };
+      return { value: { steps: [{ at: secondOf(clock.wall()), kind: 'erased', text }] } };
     }
-    const record = foundOr(outcome, id);
-    const steps = recordSteps(record, now);
-    if (address !== undefined) {
-      const [frames] = await catalog.frames.lookup([{ id, addresses: [address] }]);
-      const { status, source } = frames!.at[0]!;
-      steps.push({ at: now, kind: 'frame', text: `${formatAddress(address)}: ${frameText(status, source)}` });
-    }
+    const { record } = foundOr(outcome, id);
+    const steps = timelineOf(await knownOf(context, record), clock.wall());
+    if (address !== undefined) steps.push(await frameStep(context, id, address));
     return { value: { steps } };
   },
 });
 
-function recordSteps(stored: StoredRecord, now: string): Step[] {
-  const { id, fileName, firstSeen, lastSeen, nameCount, ambiguous, symbols } = stored.record;
-  const name = fileName === '' ? 'a file without a name' : fileName;
-  const steps: Step[] = [
-    { at: firstSeen, kind: 'known_since', text: `an agent reported ${name} as ${id}` },
-    {
-      at: lastSeen,
-      kind: 'last_seen',
-      text: `last seen on this day, under ${nameCount} ${nameCount === 1 ? 'name' : 'names'} so far`,
-    },
-  ];
-  if (ambiguous) {
-    const text = 'two different files carry this ID, so it names neither: ask by htlhash';
-    steps.push({ at: now, kind: 'ambiguous', text });
-  }
-  steps.push({ at: now, kind: `symbols_${symbols.state}`, text: symbolsText(symbols) });
-  return steps;
+async function knownOf({ catalog, jobs }: Context, record: ExecutableRecord): Promise<Known> {
+  const { id, symbols } = record;
+  const [set, [asked], [absences]] = await Promise.all([
+    catalog.sources.read(id),
+    catalog.demand.of([id]),
+    catalog.upstreamAbsences.of([id]),
+  ]);
+  for (const answer of [set, asked, absences])
+    if (answer instanceof StoreUnavailable) throw unavailable(answer);
+  const isAtWork = symbols.state === 'queued' || symbols.state === 'running';
+  const job = isAtWork ? await jobs.state(jobIdOf(id, set as Known['set'])) : null;
+  return { record, set, asked, absences, job } as Known;
 }
 
-function neverReported(id: string): string {
-  return (
+async function unknownSteps({ catalog, clock }: Context, id: ExecutableId): Promise<Step[]> {
+  const at = secondOf(clock.wall());
+  const [asked] = await catalog.demand.of([id]);
+  if (asked instanceof StoreUnavailable) throw unavailable(asked);
+  const text =
     `no agent has reported ${id}: it has not run on a host with an agent, ` +
-    'or its ID was read from something else than the file itself'
-  );
+    'or its ID was read from something else than the file itself';
+  const step = { at, kind: 'never_reported', text };
+  if (asked === 0) return [step];
+  return [step, { at, kind: 'asked', text: `asked for ${Math.round(asked!)} times in vain`, samples: asked }];
 }
 
-function symbolsText({ state, quality, functions, reason }: SymbolsSummary): string {
-  switch (state) {
-    case 'none':
-      return 'no symbols are known yet; frames come from what agents report';
-    case 'wanted':
-      return 'it was asked for without symbols, and is on the list of what is wanted';
-    case 'queued':
-    case 'running':
-      return 'its symbol table is being made';
-    case 'ready':
-      return `a symbol table of quality ${quality} with ${functions} functions`;
-    case 'failed':
-      return `its symbol table could not be made: ${reason ?? 'no reason was kept'}`;
-  }
+async function frameStep({ catalog, clock }: Context, id: ExecutableId, address: bigint): Promise<Step> {
+  const [frames] = await catalog.frames.lookup([{ id, addresses: [address] }]);
+  const { status, source } = frames!.at[0]!;
+  const text = `${formatAddress(address)}: ${frameText(status, source)}`;
+  return { at: secondOf(clock.wall()), kind: 'frame', text, status, source };
 }
 
 const frameTexts: Record<FrameStatus, string> = {

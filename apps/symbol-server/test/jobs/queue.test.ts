@@ -51,7 +51,7 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
     const ran: string[] = [];
     await Promise.all([1, 2, 3].map(() => queue.add('a-1', { id: 'a' })));
     await queue.add('b-1', { id: 'b' });
-    expect(await queue.state('a-1')).toEqual({ state: 'queued', progress: 0 });
+    expect(await queue.state('a-1')).toEqual({ state: 'queued', progress: 0, position: 1 });
     expect(await queue.state('none-1')).toBeNull();
     runnerIn('once', async ({ data, progress }) => {
       ran.push(data.id);
@@ -60,6 +60,15 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
     expect(await until(queue, 'b-1', 'done')).toEqual({ state: 'done', progress: 0.5 });
     await until(queue, 'a-1', 'done');
     expect(ran.sort()).toEqual(['a', 'b']);
+  });
+
+  it('says the place of each job, those without a priority first', async () => {
+    const queue = await queueIn('places');
+    await queue.add('late-1', { id: 'late' }, 5);
+    for (const job of ['a-1', 'b-1']) await queue.add(job, { id: job });
+    await queue.add('later-1', { id: 'later' }, 9);
+    const places = ['a-1', 'b-1', 'late-1', 'later-1'].map(async (job) => (await queue.state(job))?.position);
+    expect(await Promise.all(places)).toEqual([1, 2, 3, 4]);
   });
 
   it('runs a job again that is asked for after it ended', async () => {
