@@ -2,6 +2,7 @@
 // processes each of them is one.
 import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
+import type { BlobStore } from './blobs/blob-store.ts';
 import { type BlobsPlace, openBlobs } from './blobs/open-blobs.ts';
 import { createCatalog } from './catalog/index.ts';
 import { isLoopback, openAccess, tokenAccess } from './http/access.ts';
@@ -27,6 +28,9 @@ import { StoreWatch } from './store-health.ts';
 const redisWaitMs = 3_000;
 /** How often Redis' own settings are looked at, beside every reconnect: someone may mend or break them. */
 const lookEveryMs = 10_000;
+
+/** A file that was written last so long ago is on its way no more. */
+const stagedMsMax = 3_600_000;
 
 export interface ServerConfig extends BlobsPlace, ReceiveLimits {
   readonly listen: { readonly host: string; readonly port: number };
@@ -81,8 +85,10 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const budget = new BodyBudget();
   const watch = new StoreWatch(client, config.allowEviction);
   let stopLooking = (): void => undefined;
+  let stopSweeping = (): void => undefined;
   const close = async () => {
     stopLooking();
+    stopSweeping();
     await queue.close();
     await catalog.stop();
     await store.close();
@@ -94,6 +100,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     await catalog.start();
     client.on('ready', () => void reexamine(watch, deps, () => catalog.epoch.check()));
     stopLooking = clock.setRepeating(lookEveryMs, () => void watch.look());
+    stopSweeping = sweepStaging(blobs, deps);
     addProcessMetrics(metrics.registry);
     addStoreFaults(metrics.registry, () => watch.seen.faults);
     addSnapshots(metrics.registry, () => ({
@@ -124,6 +131,16 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     await close();
     throw error;
   }
+}
+
+// Each process sweeps the disk that it stages on; with a bucket that is not the workers'.
+function sweepStaging(blobs: BlobStore, { clock, log }: ProcessDeps): () => void {
+  const sweep = () =>
+    blobs
+      .sweep(stagedMsMax)
+      .catch((error: unknown) => log.warn({ err: error }, 'staged files could not be swept'));
+  void sweep();
+  return clock.setRepeating(stagedMsMax, () => void sweep());
 }
 
 function textOf({ registry }: ServerMetrics): Promise<string> {

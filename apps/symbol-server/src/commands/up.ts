@@ -5,7 +5,7 @@ import type { Clock } from '@symkeep/cache';
 import { defineCommand, UsageError, type Values } from '@symkeep/options';
 import { createClient } from '../client.ts';
 import { createLog } from '../log.ts';
-import { agentListen, data, json, ownRedisUrl, serverOptions, token } from '../options.ts';
+import { agentListen, data, json, ownRedisUrl, retainDebugFiles, serverOptions, token } from '../options.ts';
 import { type RunningServer, refusedConfig, startProcess } from '../process.ts';
 import { withoutPassword } from '../redis.ts';
 import { listenError } from '../server.ts';
@@ -22,7 +22,15 @@ import { urlOf } from './serve.ts';
 const redisRestartsMax = 5;
 const redisRestartMs = 500;
 
-const options = { ...serverOptions, redisUrl: ownRedisUrl, data, agentListen, token, json } as const;
+const options = {
+  ...serverOptions,
+  retainDebugFiles,
+  redisUrl: ownRedisUrl,
+  data,
+  agentListen,
+  token,
+  json,
+} as const;
 type UpValues = Values<typeof options>;
 
 export function up(clock: Clock, version: string) {
@@ -90,14 +98,17 @@ function startServerPart(
 }
 
 function startWorkerPart(
-  { namespace, blobs, logLevel }: UpValues,
+  { namespace, blobs, retainDebugFiles, logLevel }: UpValues,
   redisUrl: string,
   folder: string,
   clock: Clock,
   say: (line: string) => void,
 ): KeptChild {
   const verbose = logLevel === 'debug';
-  return startWorkerChild({ redisUrl, namespace, blobs, data: folder, onEnd: say, verbose }, clock);
+  return startWorkerChild(
+    { redisUrl, namespace, blobs, retainDebugFiles, data: folder, onEnd: say, verbose },
+    clock,
+  );
 }
 
 function startAgentPart(

@@ -14,12 +14,13 @@ import {
   logLevel,
   namespace,
   redisUrl,
+  retainDebugFiles,
   upstreamOptions,
 } from '../options.ts';
 import { untilSignal } from '../signals.ts';
 
 const options = {
-  ...{ redisUrl, namespace, data, blobs, fileBytesMax, concurrency, logLevel, json },
+  ...{ redisUrl, namespace, data, blobs, fileBytesMax, retainDebugFiles, concurrency, logLevel, json },
   ...upstreamOptions,
 } as const;
 

@@ -6,6 +6,7 @@ import { type BlobsPlace, openBlobs } from '../blobs/open-blobs.ts';
 import { createCatalog } from '../catalog/index.ts';
 import { Extractor } from '../extraction/index.ts';
 import { createRedis, createWaitingRedis, redisReady } from '../redis.ts';
+import { BlobSweeper, type BlobSweeperDeps } from '../sources/blob-sweeper.ts';
 import { type ReceiveLimits, Receiver, type ReceiverDeps } from '../sources/receive.ts';
 import { Fetcher } from '../upstreams/fetcher.ts';
 import { Upstreams, type UpstreamsConfig } from '../upstreams/index.ts';
@@ -29,6 +30,7 @@ export interface WorkerConfig extends BlobsPlace, Pick<ReceiveLimits, 'fileBytes
   readonly namespace: string;
   /** Jobs at once, each in an extraction child of its own. */
   readonly concurrency: number;
+  readonly retainDebugFiles: BlobSweeperDeps['retain'];
   /** Where debug files may be fetched; nowhere if there are none. */
   readonly upstreams: Omit<UpstreamsConfig, 'fileBytesMax'>;
 }
@@ -65,7 +67,12 @@ export async function startWorker(
     { client: createWaitingRedis(redisUrl, onTrouble), namespace, concurrency, onTrouble },
     (job) => symbolizer.run(job),
   );
+  const sweeper = new BlobSweeper({
+    ...{ store, catalog, blobs, clock, log, retain: config.retainDebugFiles },
+    lease: new Lease(store, 'sweeper', leaseMs),
+  });
   reconciler.start();
+  sweeper.start();
   archivist.start();
   fetcher?.start();
   return {
@@ -74,6 +81,7 @@ export async function startWorker(
       symbolizer.end();
       await extractor.stop();
       await reconciler.stop();
+      await sweeper.stop();
       await archivist.stop();
       await fetcher?.stop();
       await runner.close();

@@ -13,6 +13,7 @@ export interface WorkerOptions {
   readonly namespace: string;
   readonly data: string;
   readonly blobs: BlobsPlace['blobs'];
+  readonly retainDebugFiles: string;
   /** Said when it ends by itself. */
   readonly onEnd: (why: string) => void;
   /** Its log goes to ours. */
@@ -20,12 +21,15 @@ export interface WorkerOptions {
 }
 
 export function startWorkerChild(
-  { redisUrl, namespace, data, blobs, onEnd, verbose }: WorkerOptions,
+  { redisUrl, namespace, data, blobs, retainDebugFiles, onEnd, verbose }: WorkerOptions,
   clock: Clock,
 ): KeptChild {
   const command = [process.execPath, launcher, 'worker'];
   const place = blobs === undefined ? {} : { SYMKEEP_BLOBS: formatBlobsPlace(blobs) };
-  const own = { REDIS_URL: redisUrl, SYMKEEP_NAMESPACE: namespace, SYMKEEP_DATA: data, ...place };
+  const own = {
+    ...{ REDIS_URL: redisUrl, SYMKEEP_NAMESPACE: namespace, SYMKEEP_DATA: data },
+    ...{ SYMKEEP_RETAIN_DEBUG_FILES: retainDebugFiles, ...place },
+  };
   const env = { ...process.env, ...own };
   const lock = join(data, 'worker.lock');
   return keepChild(
