@@ -26,7 +26,9 @@ export class ProgressBar {
     const now = this.#clock.now();
     if (this.#terminal === undefined || now - this.#drawnAt < drawEveryMs) return;
     this.#drawnAt = now;
-    this.#terminal.write(`\r\x1b[K${barOf(part, text, this.#terminal.columns ?? lineColumnsDefault)}`);
+    // A terminal that does not know its width says 0.
+    const columns = this.#terminal.columns || lineColumnsDefault;
+    this.#terminal.write(`\r\x1b[K${barOf(part, text, columns)}`);
   }
 
   /** Takes the bar away. */
