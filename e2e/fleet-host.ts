@@ -44,6 +44,7 @@ export class FleetHost {
   readonly executables: Executable[] = [];
   /** By what each runs. */
   readonly #processes = new Map<readonly Executable[], number>();
+  #lastPid = 0;
   readonly #fake = new FakeProc();
   readonly #bin = join(this.#fake.directory, 'bin');
 
@@ -66,8 +67,12 @@ export class FleetHost {
 
   /** A new process that runs code from these files. */
   run(numbers: readonly number[]): readonly Executable[] {
-    const started = numbers.map((number) => writeExecutable(this.#bin, number));
-    const pid = this.executables.length + 1;
+    return this.runFiles(numbers.map((number) => writeExecutable(this.#bin, number)));
+  }
+
+  /** A new process that runs code from files that are there already. */
+  runFiles(started: readonly Executable[]): readonly Executable[] {
+    const pid = ++this.#lastPid;
     this.#fake.run(pid, started);
     this.#processes.set(started, pid);
     this.executables.push(...started);

@@ -12,8 +12,13 @@ export class WorkerProcess {
   }
 
   /** Starts one, and waits until it takes jobs. */
-  static async start(redisUrl: string, blobs: string, concurrency = 2): Promise<WorkerProcess> {
-    const options = ['--json', '--blobs', blobs, '--concurrency', String(concurrency)];
+  static async start(
+    redisUrl: string,
+    blobs: string,
+    concurrency = 2,
+    args: readonly string[] = [],
+  ): Promise<WorkerProcess> {
+    const options = ['--json', '--blobs', blobs, '--concurrency', String(concurrency), ...args];
     const child = spawn(process.execPath, [launcher, 'worker', ...options], {
       env: { ...process.env, REDIS_URL: redisUrl, SYMKEEP_LOG_LEVEL: 'error' },
       stdio: ['ignore', 'pipe', 'inherit'],

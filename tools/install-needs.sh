@@ -17,6 +17,7 @@ if [ "$need" = test ]; then
   want gcc gcc
   want docker-compose docker-compose
   want systemd-analyze systemd
+  want debuginfod debuginfod
   want python3 python3
   # The package is for Debian's own Python, which need not be the first one on the path.
   python3 -c 'import msgpack' 2>/dev/null || /usr/bin/python3 -c 'import msgpack' 2>/dev/null ||

@@ -186,7 +186,7 @@ function clusterSettings(busPort: number): Readonly<Record<string, string>> {
 }
 
 /** A port that nothing listens on now. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
