@@ -12,7 +12,7 @@ import {
 } from './http/exchange.ts';
 import type { Role } from './http/operation.ts';
 import { openApiOf, type Route } from './openapi.ts';
-import { headDebuginfo, putDebuginfo } from './routes/debuginfo.ts';
+import { headDebuginfo, putDebuginfo, returnDebuginfo } from './routes/debuginfo.ts';
 import { eraseExecutable } from './routes/erase.ts';
 import { getEvents } from './routes/events.ts';
 import {
@@ -48,6 +48,7 @@ export const routes: readonly Route[] = [
   { method: 'delete', path: '/v1/executables/{id}', operation: eraseExecutable },
   { method: 'head', path: '/v1/executables/{id}/debuginfo', operation: headDebuginfo },
   { method: 'put', path: '/v1/executables/{id}/debuginfo', operation: putDebuginfo },
+  { method: 'delete', path: '/v1/executables/{id}/debuginfo', operation: returnDebuginfo },
   { method: 'get', path: '/v1/executables/{id}/explain', operation: explainExecutable },
   { method: 'get', path: '/v1/executables/{id}/frames/{address}', operation: getFrames },
   { method: 'post', path: '/v1/frames', operation: reportFrames },

@@ -1,6 +1,7 @@
 // The options of the commands, each defined once: flag, environment variable, key in a YAML file, check and help.
-import { byteSize, flag, listenAddress, option } from '@symkeep/options';
+import { byteSize, duration, flag, listenAddress, option } from '@symkeep/options';
 import { z } from 'zod';
+import { askModes } from './asking/asking.ts';
 import { parseS3Place } from './blobs/open-blobs.ts';
 import type { Role } from './http/operation.ts';
 import { roles } from './http/tokens.ts';
@@ -79,6 +80,23 @@ export const uploadsMax = option(wholeNumber(1, 1_024).default(16), {
   env: 'SYMKEEP_UPLOADS_MAX',
   placeholder: '<n>',
 });
+
+export const askAgents = option(z.enum(askModes, 'is not wanted, all or never').default('wanted'), {
+  describe:
+    'ask an agent for the file of executables whose symbols are missed (wanted, if not given), of all without symbols, or never',
+  env: 'SYMKEEP_ASK_AGENTS',
+  placeholder: '<which>',
+});
+
+export const uploadLease = option(
+  duration.pipe(z.number().min(1_000, 'is under 1s').max(86_400_000, 'is over 24h')).default(120_000),
+  {
+    describe:
+      'how long an agent that was asked for a file may be silent before another is asked, 2m if not given',
+    env: 'SYMKEEP_UPLOAD_LEASE',
+    placeholder: '<duration>',
+  },
+);
 
 export const retainDebugFiles = option(z.enum(['keep', 'drop'], 'is neither keep nor drop').default('keep'), {
   describe: 'keep debug files, or drop them once their symbols are extracted; keep if not given',
@@ -241,6 +259,8 @@ export const serverOptions = {
   blobs,
   fileBytesMax,
   uploadsMax,
+  askAgents,
+  uploadLease,
   namespace,
   tokensFile,
   hosts,
@@ -257,7 +277,7 @@ export const variables: readonly string[] = [
     server,
     token,
     data,
-    ...[blobs, fileBytesMax, uploadsMax, retainDebugFiles, wait, parallel, replace],
+    ...[blobs, fileBytesMax, uploadsMax, askAgents, uploadLease, retainDebugFiles, wait, parallel, replace],
     redisUrl,
     namespace,
     tokensFile,

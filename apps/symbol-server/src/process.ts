@@ -2,6 +2,7 @@
 // processes each of them is one.
 import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
+import { Asking, type AskMode } from './asking/asking.ts';
 import type { BlobStore } from './blobs/blob-store.ts';
 import { type BlobsPlace, openBlobs } from './blobs/open-blobs.ts';
 import { createCatalog } from './catalog/index.ts';
@@ -40,6 +41,9 @@ export interface ServerConfig extends BlobsPlace, ReceiveLimits {
   readonly hosts: readonly string[];
   readonly cacheBytes: number;
   readonly allowEviction: boolean;
+  readonly askAgents: AskMode;
+  /** Milliseconds. */
+  readonly uploadLease: number;
 }
 
 export interface ProcessDeps {
@@ -80,6 +84,8 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const jobs = new QueuedJobs(catalog, queue);
   const blobs = await openBlobs(config, clock);
   const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });
+  const { askAgents: mode, uploadLease: leaseMs, fileBytesMax } = config;
+  const asking = new Asking({ catalog, store, clock, mode, leaseMs, fileBytesMax });
   const metrics = createMetrics();
   const waiters = new Waiters();
   const budget = new BodyBudget();
@@ -107,12 +113,13 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
       ...catalog.metrics(),
       bodies: { held: budget.held },
       uploads: { running: receiver.running },
+      asks: asking.counts,
       events: { waiting: waiters.size, ...catalog.metrics().events },
     }));
     let ending = false;
     const listening = await startServer(
       {
-        ...{ catalog, blobs, jobs, receiver, waiters, clock, version, access, budget, log },
+        ...{ catalog, blobs, jobs, receiver, asking, waiters, clock, version, access, budget, log },
         metrics: metrics.http,
         requestIds: new RequestIds(),
         unready: async () => (ending ? 'this server is ending' : watch.unready()),

@@ -2,6 +2,7 @@
 // theirs in libs/protocol, where they validate.
 import { HTTP_STATUS, nameLengthMax, pageMax, qualities, symbolStates } from '@symkeep/protocol';
 import { z } from 'zod';
+import { returnReasons } from './asking/upload-leases.ts';
 import { trusts } from './sources/source-set.ts';
 
 const count = z.number().int().nonnegative();
@@ -70,8 +71,28 @@ export const lookupReply = z.object({
   ),
 });
 
+const filesAsked = {
+  upload: z
+    .array(
+      z.object({
+        id,
+        lease: z.string().meta({ description: 'for the header symkeep-lease of the PUT' }),
+        url: z.string().meta({ description: 'path of the PUT' }),
+        of: id
+          .optional()
+          .meta({ description: 'an executable that refers to the file, if it is shared (dwz)' }),
+      }),
+    )
+    .meta({ description: 'files that this agent is asked for, and no other' }),
+  waiting: z
+    .array(id)
+    .optional()
+    .meta({ description: 'files of these are sought as well: check them again in the next cycle' }),
+};
 export const checkReply = z.object({
   results: z.array(z.enum(['ok', 'missing', 'changed', 'erased', 'unavailable', 'invalid_argument'])),
+  upload: filesAsked.upload.optional(),
+  waiting: filesAsked.waiting,
 });
 
 const reportResult = z.object({
@@ -80,10 +101,7 @@ const reportResult = z.object({
   generation: generation.optional(),
   error: z.object({ code: z.string(), message: z.string(), details: z.unknown().optional() }).optional(),
 });
-export const reportReply = z.object({
-  results: z.array(reportResult),
-  upload: z.array(z.object({ id, lease: z.string(), url: z.string() })),
-});
+export const reportReply = z.object({ results: z.array(reportResult), ...filesAsked });
 export const framesReportReply = z.object({ results: z.array(reportResult) });
 
 export const searchQuery = z.object({
@@ -144,7 +162,17 @@ export const eventsQuery = z.object({
 });
 export const eventsReply = z.union([
   z.object({
-    events: z.array(z.object({ id, generation, kind: z.enum(['record', 'frames', 'symbols', 'erased']) })),
+    events: z.array(
+      z.object({
+        id,
+        generation,
+        kind: z.enum(['record', 'frames', 'symbols', 'erased']),
+        wanted: z
+          .literal(true)
+          .optional()
+          .meta({ description: 'its symbols are missed; agents may be asked' }),
+      }),
+    ),
     cursor: z.string(),
   }),
   z.object({ reset: z.literal(true), cursor: z.string() }),
@@ -194,6 +222,12 @@ export const debuginfoPutQuery = z.object({
     .max(nameLengthMax)
     .default('')
     .meta({ description: 'path or name of an executable, for its record' }),
+});
+export const debuginfoReturnQuery = z.object({
+  reason: z
+    .enum(returnReasons)
+    .default('failed')
+    .meta({ description: 'absent and failed: this host is not asked again for a while' }),
 });
 export const debuginfoKept = z.object({
   status: z.literal('kept'),

@@ -6,6 +6,7 @@ import { ManualClock, MemoryStore } from '@symkeep/cache';
 import { decode, encode, messagePackType } from '@symkeep/protocol';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../src/app.ts';
+import { Asking, type AskMode } from '../src/asking/asking.ts';
 import { DirectoryStore } from '../src/blobs/directory-store.ts';
 import { createCatalog } from '../src/catalog/index.ts';
 import { openAccess } from '../src/http/access.ts';
@@ -19,6 +20,7 @@ import { MemoryJobs } from './memory-jobs.ts';
 const cacheBytes = 4 * 2 ** 20;
 
 export const receiveLimits = { fileBytesMax: 64 * 2 ** 20, uploadsMax: 4 };
+const askingOptions = { mode: 'wanted', leaseMs: 120_000, fileBytesMax: receiveLimits.fileBytesMax } as const;
 
 export interface AppUnderTest {
   readonly clock: ManualClock;
@@ -32,16 +34,20 @@ export interface AppUnderTest {
   postMessagePack(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
 
-export async function startApp(overrides: Partial<AppDeps> = {}): Promise<AppUnderTest> {
+export async function startApp(
+  overrides: Partial<AppDeps> = {},
+  asked: { readonly mode?: AskMode } = {},
+): Promise<AppUnderTest> {
   const clock = new ManualClock();
   const store = new MemoryStore({ clock });
   const catalog = createCatalog({ store, clock, cacheBytes });
   await catalog.start();
+  const asking = new Asking({ ...{ catalog, store, clock }, ...askingOptions, ...asked });
   const metrics = createMetrics();
   const jobs = new MemoryJobs();
   const blobs = new DirectoryStore(mkdtempSync(join(tmpdir(), 'blobs-')), clock);
   const deps: AppDeps = {
-    ...{ catalog, blobs, jobs, clock, version: '0.0.0-test' },
+    ...{ catalog, blobs, jobs, asking, clock, version: '0.0.0-test' },
     receiver: new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits }),
     waiters: new Waiters(),
     access: openAccess([]),

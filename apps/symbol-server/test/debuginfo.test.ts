@@ -65,6 +65,19 @@ async function head(query: string, key = buildId): Promise<[number, string | nul
   return [reply.status, reply.headers.get('symkeep-reason')];
 }
 
+/** Has an agent asked for the file, as it is once somebody looks up its frames. */
+async function leaseOf(host = 'h1'): Promise<{ 'symkeep-lease': string }> {
+  const program = { ids: { gnu: buildId, htlhash: htlhashOf(bytesSource(plain)) }, size: plain.length };
+  await server.post('/v1/executables', { agent: { host, version: '1' }, executables: [program] });
+  await server.post('/v1/frames/lookup', { requests: [{ id: buildId, addresses: [1] }] });
+  await server.clock.advance(1_000);
+  const executables = [{ id: buildId, generation: 1 }];
+  const reply = await server.post('/v1/executables/check', { agent: { host, version: '1' }, executables });
+  const { upload } = await messageOf<{ upload: { id: string; lease: string }[] }>(reply);
+  expect(upload).toMatchObject([{ id }]);
+  return { 'symkeep-lease': upload[0]!.lease };
+}
+
 async function setOf(of: ExecutableId = id): Promise<SourceSet> {
   return (await server.deps.catalog.sources.read(of)) as SourceSet;
 }
@@ -298,24 +311,26 @@ describe('trust', () => {
       ['admin', 'admin'],
     ] as const) {
       server = await startApp({ access: () => callers[role] });
-      await put(plain);
+      await put(plain, { headers: role === 'agent' ? await leaseOf() : {} });
       expect((await setOf()).sources[0]!.trust).toBe(trust);
     }
   });
 
   it('of the same file only grows', async () => {
+    const headers = await leaseOf();
     caller = callers.admin;
     await put(plain);
     caller = callers.agent;
-    await put(plain);
+    expect((await put(plain, { headers })).status).toBe(202);
     expect((await setOf()).sources).toMatchObject([{ trust: 'admin' }]);
   });
 
   it('decides before quality', async () => {
+    const headers = await leaseOf();
     caller = callers.ci;
     await put(stripped);
     caller = callers.agent;
-    expect(await put(plain)).toMatchObject({ status: 200, body: { reason: 'not_better' } });
+    expect(await put(plain, { headers })).toMatchObject({ status: 200, body: { reason: 'not_better' } });
   });
 
   it('an admin may replace what is better, and nobody else', async () => {
@@ -359,7 +374,7 @@ describe('whether one is wanted', () => {
 
   it('is yes for the same file from who is trusted more', async () => {
     caller = callers.agent;
-    await put(plain);
+    await put(plain, { headers: await leaseOf() });
     expect(await head(`?digest=${digestOf(plain)}`)).toEqual([409, 'known']);
     caller = callers.admin;
     expect(await head(`?digest=${digestOf(plain)}`)).toEqual([200, null]);

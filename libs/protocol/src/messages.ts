@@ -47,11 +47,17 @@ const text = z.string().max(textLengthMax);
 const items = z.array(z.unknown()).max(itemsMax);
 
 export const lookupRequest = z.object({ ids: z.array(z.unknown()).max(itemsMax) });
-export const checkRequest = z.object({ executables: items });
-export const reportRequest = z.object({
-  agent: z.object({ host: z.string().max(255), version: z.string().max(64) }),
+const agentSchema = z.object({
+  host: z.string().max(255),
+  version: z.string().max(64),
+  uploads: z.boolean().default(true).meta({ description: 'false: never ask this agent for files' }),
+  uploading: z.boolean().default(false).meta({ description: 'it sends files already: ask others first' }),
+});
+export const checkRequest = z.object({
+  agent: agentSchema.optional().meta({ description: 'without it the reply asks for no files' }),
   executables: items,
 });
+export const reportRequest = z.object({ agent: agentSchema, executables: items });
 export const framesLookupRequest = z.object({ requests: items });
 export const framesReportRequest = z.object({ frames: z.array(z.unknown()).max(framesMax) });
 
@@ -102,15 +108,38 @@ export interface ReportResult {
   readonly generation?: number;
   readonly error?: { readonly code: string; readonly message: string; readonly details?: unknown };
 }
-export interface ReportReply {
+/** Who reports or checks, and whether it may be asked for files. */
+export interface AskedAgent {
+  readonly host: string;
+  readonly uploads?: boolean;
+  readonly uploading?: boolean;
+}
+/** A file that the server asks an agent for. */
+export interface UploadRequest {
+  readonly id: ExecutableId;
+  /** For the header `symkeep-lease`. */
+  readonly lease: string;
+  /** Path at the server. */
+  readonly url: string;
+  /** An executable that refers to the file, where that is shared by several (dwz). */
+  readonly of?: ExecutableId;
+}
+/** Of the reply to a report, and to a check; absent is empty. */
+export interface FilesAsked {
+  readonly upload?: readonly UploadRequest[];
+  /** Executables whose file is sought and not asked of this agent now: worth a check in the next cycle. */
+  readonly waiting?: readonly ExecutableId[];
+}
+export interface ReportReply extends FilesAsked {
   readonly results: ReportResult[];
-  readonly upload: readonly { readonly id: ExecutableId; readonly lease: string; readonly url: string }[];
 }
 export type EventKind = 'record' | 'frames' | 'symbols' | 'erased';
 export interface SymkeepEvent {
   readonly id: ExecutableId;
   readonly generation: number;
   readonly kind: EventKind;
+  /** Its symbols are missed: a check says whether this agent is asked for its file. */
+  readonly wanted?: true;
 }
 export type EventsReply = { events: SymkeepEvent[]; cursor: string } | { reset: true; cursor: string };
 export interface InfoReply {

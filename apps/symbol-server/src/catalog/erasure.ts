@@ -6,7 +6,7 @@ import { type ExecutableId, htlhashId } from '@symkeep/protocol';
 import type { Sources } from '../sources/sources.ts';
 import type { Demand } from './demand.ts';
 import { type Executables, unavailable } from './executables.ts';
-import { allFramesAt, sourcesAt, tableAt, upstreamAbsencesAt } from './keys.ts';
+import { allFramesAt, sourcesAt, tableAt, uploadLeaseAt, upstreamAbsencesAt } from './keys.ts';
 import { StoredRecord } from './stored-record.ts';
 
 export interface Erased {
@@ -57,6 +57,7 @@ export class Erasure {
         ...tables.map((digest) => tableAt(id, digest)),
         allFramesAt(id),
         upstreamAbsencesAt(id),
+        uploadLeaseAt(id),
         sourcesAt(id),
       ];
       const outage = (await this.#store.drop(keys)) ?? (await this.#demand.satisfied([id]));

@@ -176,8 +176,10 @@ function latestOf(events: readonly StoreEvent[]): SymkeepEvent[] {
   const byId = new Map<string, SymkeepEvent>();
   for (const { payload } of events) {
     const event = eventOf(payload);
-    byId.delete(`${event.kind} ${event.id}`);
-    byId.set(`${event.kind} ${event.id}`, event);
+    const key = `${event.kind} ${event.id}`;
+    const wanted = event.wanted ?? byId.get(key)?.wanted;
+    byId.delete(key);
+    byId.set(key, wanted === undefined ? event : { ...event, wanted });
   }
   return [...byId.values()];
 }

@@ -114,6 +114,14 @@ export class Executables {
     );
   }
 
+  /** Says again that symbols of these are missed: who was asked for a file did not send it. */
+  async announceWanted(ids: readonly ExecutableId[], sample: EpochSample): Promise<void> {
+    await this.#records.change(
+      ids.map((id) => ({ id, next: announced })),
+      sample,
+    );
+  }
+
   /** Files records of an earlier store, joined with what is there, and their aliases. Throws the outage. */
   async restore(records: readonly ExecutableRecord[], sample: EpochSample): Promise<void> {
     const changes = new ChangeSet();
@@ -281,7 +289,12 @@ function wantedFrom(current: Entry | null): ReturnType<Change['next']> {
   if (!(current instanceof StoredRecord) || current.record.symbols.state !== 'none') return null;
   const { record } = current;
   const symbols = { ...record.symbols, state: 'wanted' } as const;
-  return { entry: StoredRecord.of({ ...record, symbols, version: record.version + 1 }), event: 'record' };
+  const entry = StoredRecord.of({ ...record, symbols, version: record.version + 1 });
+  return { entry, event: 'record', wanted: true };
+}
+
+function announced(current: Entry | null): ReturnType<Change['next']> {
+  return current instanceof StoredRecord ? { entry: current, event: 'record', wanted: true } : null;
 }
 
 // What an agent reported since lacks what its earlier record had: its symbols are those of the earlier one.

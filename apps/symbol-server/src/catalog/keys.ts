@@ -42,6 +42,11 @@ export function sourcesAt(id: ExecutableId): StoreKey {
   return { shard: shardOf(id), key: `s:${id}` };
 }
 
+/** Which agent may send the file of an executable. */
+export function uploadLeaseAt(id: ExecutableId): StoreKey {
+  return { shard: shardOf(id), key: `l:${id}` };
+}
+
 /** All agents' frames of an executable. */
 export function allFramesAt(id: ExecutableId): StoreKey {
   return { shard: shardOf(id), key: `f:${id}` };

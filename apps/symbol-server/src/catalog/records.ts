@@ -2,7 +2,7 @@
 // it is there), decide in TypeScript, swap only if nothing changed meanwhile, else decide again on what is there now.
 // So there is one merge rule, and a cached entry that is stale costs a round, never a lost write.
 import { type EpochSample, type Store, StoreUnavailable, type Swap, type TieredCache } from '@symkeep/cache';
-import { type EventKind, type ExecutableId, encode } from '@symkeep/protocol';
+import { type EventKind, type ExecutableId, encode, type SymkeepEvent } from '@symkeep/protocol';
 import { Alias, type Entry, readEntry, Tombstone } from './entry.ts';
 import { recordAt } from './keys.ts';
 import { memberOf } from './search.ts';
@@ -23,6 +23,8 @@ export interface Change {
 export interface Next extends Pick<Swap, 'keep' | 'leave'> {
   readonly entry: Entry;
   readonly event?: EventKind;
+  /** Says in the event that its symbols are missed: whoever has a file of it may be asked now. */
+  readonly wanted?: true;
 }
 
 export interface Changed {
@@ -98,19 +100,21 @@ export class Records {
 }
 
 function swapOf(id: ExecutableId, current: Entry | null, next: Next): Swap {
-  const { entry, event, keep, leave } = next;
+  const { entry, event, wanted, keep, leave } = next;
   const index = indexChange(current, entry);
   return {
     at: recordAt(id),
     expected: current === null ? null : current.wire,
     value: entry.wire,
-    ...(event === undefined
-      ? {}
-      : { event: encode({ id, generation: generationOf(entry), kind: event }, 'msgpack') }),
+    ...(event === undefined ? {} : { event: encode(eventOf(id, entry, event, wanted), 'msgpack') }),
     ...(index === undefined ? {} : { index }),
     ...(keep === undefined ? {} : { keep }),
     ...(leave === undefined ? {} : { leave }),
   };
+}
+
+function eventOf(id: ExecutableId, entry: Entry, kind: EventKind, wanted?: true): SymkeepEvent {
+  return { id, generation: generationOf(entry), kind, ...(wanted === undefined ? {} : { wanted }) };
 }
 
 function indexChange(current: Entry | null, entry: Entry): Swap['index'] | undefined {

@@ -4,6 +4,7 @@
 import type { Clock, EpochSample } from '@symkeep/cache';
 import type { Encoding } from '@symkeep/protocol';
 import { z } from 'zod';
+import type { Asking } from '../asking/asking.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import type { Catalog } from '../catalog/index.ts';
 import type { Jobs } from '../jobs/jobs.ts';
@@ -21,6 +22,7 @@ export interface Context {
   readonly jobs: Jobs;
   readonly waiters: Waiters;
   readonly receiver: Receiver;
+  readonly asking: Asking;
   readonly clock: Clock;
   readonly version: string;
 }

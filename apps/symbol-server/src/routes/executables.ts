@@ -1,7 +1,9 @@
 // Executables: get, look up many, report, check, search.
 import {
+  type CheckResult,
   checkItem,
   checkRequest,
+  type ExecutableId,
   idItem,
   lookupRequest,
   parseCheckItem,
@@ -75,14 +77,15 @@ export const checkExecutables = defineOperation({
   body: checkRequest,
   item: { field: 'executables', schema: checkItem },
   reply: checkReply,
-  run: async ({ catalog }, { body, sample }) => {
+  run: async ({ catalog, asking }, { body, sample }) => {
     const results = await eachItem(
       body.executables,
       parseCheckItem,
       (items) => catalog.executables.check(items, sample),
       () => 'invalid_argument' as const,
     );
-    return { value: { results } };
+    const { upload, waiting } = await asking.ask(body.agent, idsOf(body.executables, results));
+    return { value: { results, ...unlessEmpty({ upload, waiting }) } };
   },
 });
 
@@ -92,7 +95,7 @@ export const reportExecutables = defineOperation({
   body: reportRequest,
   item: { field: 'executables', schema: reportItem },
   reply: reportReply,
-  run: async ({ catalog }, { body, sample }) => {
+  run: async ({ catalog, asking }, { body, sample }) => {
     const results = await eachItem(
       body.executables,
       parseReportItem,
@@ -100,9 +103,25 @@ export const reportExecutables = defineOperation({
       refusedReport,
     );
     assertTaken(results);
-    return { value: { results, upload: [] } };
+    const known = results.flatMap(({ id, error }) => (id === undefined || error !== undefined ? [] : [id]));
+    const { upload, waiting } = await asking.ask(body.agent, known);
+    return { value: { results, upload, ...unlessEmpty({ waiting }) } };
   },
 });
+
+/** Most replies ask for nothing. */
+function unlessEmpty(
+  lists: Readonly<Record<string, readonly unknown[]>>,
+): Record<string, readonly unknown[]> {
+  return Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0));
+}
+
+/** The IDs of a check that name what is there. */
+function idsOf(items: readonly unknown[], results: readonly CheckResult[]): ExecutableId[] {
+  return results.flatMap((result, at) =>
+    result === 'ok' || result === 'changed' ? [parseCheckItem(items[at]).id] : [],
+  );
+}
 
 export function refusedReport({ code, message }: SymkeepError): ReportResult {
   return { status: 'error', error: { code, message } };

@@ -64,6 +64,8 @@ export interface Upload {
   readonly name: string;
   /** Called once the body is there: only then is the store touched. */
   readonly sample: () => EpochSample;
+  /** Called once the body is there; throws if the file must not be filed any more. */
+  readonly admit?: () => Promise<void>;
 }
 
 /** `kept`: what there was stays, for a reason. */
@@ -109,6 +111,7 @@ export class Receiver {
       const digest = await this.#write(file, upload);
       const facts = inspect(file);
       checkOwner(upload.id, facts);
+      await upload.admit?.();
       return await this.#file(upload, facts, file, digest);
     } finally {
       this.#running--;

@@ -1,0 +1,193 @@
+// Asks agents for files: at most one agent of the fleet for the file of an executable whose symbols are missed and that has
+// no source yet, in the reply to what that agent sends anyway. Whoever else runs the executable hears that it waits, and
+// asks again in its next cycle, so that a lease which ran out goes to somebody else.
+import { type Clock, type EpochSample, type Store, StoreUnavailable } from '@symkeep/cache';
+import {
+  type AskedAgent,
+  type ExecutableId,
+  gnuId,
+  SymkeepError,
+  type UploadRequest,
+} from '@symkeep/protocol';
+import { type Catalog, StoredRecord } from '../catalog/index.ts';
+import { type SourceSet, usableSources } from '../sources/source-set.ts';
+import { type LeaseState, type ReturnReason, standingOf, UploadLeases } from './upload-leases.ts';
+
+export const askModes = ['wanted', 'all', 'never'] as const;
+/** `wanted`: for what was asked for in vain; `all`: for whatever has no symbols. */
+export type AskMode = (typeof askModes)[number];
+
+/** Files asked for in one reply: an agent sends one at a time, and the leases of the others run meanwhile. */
+export const asksMax = 4;
+
+export interface Asked {
+  readonly upload: readonly UploadRequest[];
+  /** Executables whose file is sought and not asked of this agent now: to be checked again in its next cycle. */
+  readonly waiting: readonly ExecutableId[];
+}
+
+interface Sought {
+  readonly id: ExecutableId;
+  /** The executable that the agent knows, if the file is another's that it refers to (dwz). */
+  readonly of?: ExecutableId;
+}
+
+export interface AskingDeps {
+  readonly catalog: Catalog;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly mode: AskMode;
+  readonly leaseMs: number;
+  /** What is larger would be refused. */
+  readonly fileBytesMax: number;
+}
+
+const nothing: Asked = { upload: [], waiting: [] };
+
+export class Asking {
+  readonly #deps: AskingDeps;
+  readonly #leases: UploadLeases;
+  /** `outages`: replies that asked for nothing because the store could not be asked. */
+  readonly counts = { asked: 0, returned: 0, lost: 0, outages: 0 };
+
+  constructor(deps: AskingDeps) {
+    this.#deps = deps;
+    this.#leases = new UploadLeases(deps.store, deps.leaseMs);
+  }
+
+  /** What to ask an agent for that runs these. An outage asks for nothing: the reply itself is worth more. */
+  async ask(agent: AskedAgent | undefined, ids: readonly ExecutableId[]): Promise<Asked> {
+    if (this.#deps.mode === 'never' || agent === undefined || agent.uploads === false) return nothing;
+    try {
+      const sought = await this.#soughtOf(await this.#recordsOf(ids));
+      return sought.length === 0 ? nothing : await this.#choose(agent, sought);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      this.counts.outages++;
+      return nothing;
+    }
+  }
+
+  /** An upload begins, goes on, or is about to be filed under a lease. Throws `conflict` if that is lost. */
+  async hold(id: ExecutableId, lease: string): Promise<void> {
+    try {
+      await this.#leases.hold(id, lease);
+    } catch (error) {
+      if (error instanceof SymkeepError && error.code === 'conflict') this.counts.lost++;
+      throw error;
+    }
+  }
+
+  /** The chunks of an upload, whose lease is renewed for as long as they come. */
+  async *holding(
+    id: ExecutableId,
+    lease: string,
+    chunks: AsyncIterator<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
+    const { clock } = this.#deps;
+    let renewed = clock.now();
+    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+      if (clock.now() - renewed >= this.#leases.ms / 3) {
+        renewed = clock.now();
+        await this.#renew(id, lease);
+      }
+      yield next.value;
+    }
+  }
+
+  /** A lease is given back; agents that run the executable hear of it, and the next that asks has it. */
+  async giveBack(id: ExecutableId, lease: string, why: ReturnReason, sample: EpochSample): Promise<void> {
+    const freed = await this.#leases.giveBack(id, lease, why);
+    if (freed === undefined) return;
+    this.counts.returned++;
+    await this.#deps.catalog.executables.announceWanted([freed], sample);
+  }
+
+  // In an outage it goes on: whether the lease is lost is seen before anything is filed.
+  async #renew(id: ExecutableId, lease: string): Promise<void> {
+    try {
+      await this.hold(id, lease);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+    }
+  }
+
+  async #recordsOf(ids: readonly ExecutableId[]): Promise<StoredRecord[]> {
+    const found = await this.#deps.catalog.executables.lookup([...new Set(ids)]);
+    const records = found.filter((one) => one instanceof StoredRecord);
+    return [...new Map(records.map((one) => [one.record.id, one])).values()];
+  }
+
+  async #soughtOf(records: readonly StoredRecord[]): Promise<Sought[]> {
+    const missed = await this.#missed(records);
+    const lacking = records.filter(({ record }) => lacksAlternate(record.symbols.reason));
+    const sets = await this.#setsOf([...missed, ...lacking.map(({ record }) => record.id)]);
+    const own = missed.filter((_, at) => usableSources(sets[at]!).length === 0).map((id) => ({ id }));
+    return [...own, ...(await this.#alternatesOf(lacking, sets.slice(missed.length)))];
+  }
+
+  // Demand from before the executable was reported is not in its record.
+  async #missed(records: readonly StoredRecord[]): Promise<ExecutableId[]> {
+    const { mode, catalog, fileBytesMax } = this.#deps;
+    const open = records
+      .map(({ record }) => record)
+      .filter(({ ambiguous, size }) => !ambiguous && size > 0 && size <= fileBytesMax)
+      .filter(({ symbols }) => symbols.state === 'wanted' || symbols.state === 'none');
+    const unasked = open.filter(({ symbols }) => symbols.state === 'none').map(({ id }) => id);
+    const demand = mode === 'all' || unasked.length === 0 ? [] : await catalog.demand.of(unasked);
+    const wanted = new Set(unasked.filter((_, at) => mode === 'all' || Number(demand[at]) > 0));
+    return open.filter(({ id, symbols }) => symbols.state === 'wanted' || wanted.has(id)).map(({ id }) => id);
+  }
+
+  async #alternatesOf(lacking: readonly StoredRecord[], sets: readonly SourceSet[]): Promise<Sought[]> {
+    const sought = lacking.flatMap(({ record }, at) =>
+      usableSources(sets[at]!).flatMap(({ alt }) =>
+        alt === undefined ? [] : [{ id: gnuId(alt), of: record.id }],
+      ),
+    );
+    const there = await this.#setsOf(sought.map(({ id }) => id));
+    return sought.filter((_, at) => usableSources(there[at]!).length === 0);
+  }
+
+  async #setsOf(ids: readonly ExecutableId[]): Promise<SourceSet[]> {
+    if (ids.length === 0) return [];
+    return (await this.#deps.catalog.sources.readMany(ids)).map(orThrow);
+  }
+
+  async #choose({ host, uploading }: AskedAgent, sought: readonly Sought[]): Promise<Asked> {
+    const now = orThrow(await this.#deps.store.now());
+    const states = (await this.#leases.read(sought.map(({ id }) => id))).map(orThrow);
+    const upload: UploadRequest[] = [];
+    const waiting = new Set<ExecutableId>();
+    for (const [at, one] of sought.entries()) {
+      const standing = standingOf(states[at]!, host, now);
+      if (standing === 'not_here') continue;
+      const mayAsk = standing === 'free' && uploading !== true && upload.length < asksMax;
+      const request = mayAsk ? await this.#request(one, host, states[at]!, now) : undefined;
+      if (request === undefined) waiting.add(one.of ?? one.id);
+      else upload.push(request);
+    }
+    this.counts.asked += upload.length;
+    return { upload, waiting: [...waiting] };
+  }
+
+  async #request(
+    { id, of }: Sought,
+    host: string,
+    state: LeaseState | null,
+    now: number,
+  ): Promise<UploadRequest | undefined> {
+    const lease = await this.#leases.grant(id, host, state, now, of);
+    if (lease === undefined) return undefined;
+    return { id, lease, url: `/v1/executables/${id}/debuginfo`, ...(of === undefined ? {} : { of }) };
+  }
+}
+
+function lacksAlternate(reason: string | undefined): boolean {
+  return reason?.startsWith('missing_alt') ?? false;
+}
+
+function orThrow<T>(read: T | StoreUnavailable): T {
+  if (read instanceof StoreUnavailable) throw read;
+  return read;
+}
