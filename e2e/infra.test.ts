@@ -46,7 +46,7 @@ describe('infra', () => {
   });
 
   it.skipIf(!isInstalled('systemd-analyze'))('systemd takes its units', () => {
-    const units = ['server', 'agent'].map((name) => infra(`systemd/symkeep-${name}.service`));
+    const units = ['server', 'worker', 'agent'].map((name) => infra(`systemd/symkeep-${name}.service`));
     const said = spawnSync('systemd-analyze', ['verify', ...units], { encoding: 'utf8' });
     // Where the programs will be installed is not here.
     const complaints = said.stderr
@@ -62,7 +62,7 @@ describe('infra', () => {
       const args = ['-f', infra('compose.yaml'), '--project-directory', directory, 'config', '--services'];
       const { status, stdout, stderr } = spawnSync('docker-compose', args, { encoding: 'utf8' });
       expect([status, stderr]).toEqual([0, '']);
-      expect(stdout.trim().split('\n').sort()).toEqual(['agent', 'redis', 'server']);
+      expect(stdout.trim().split('\n').sort()).toEqual(['agent', 'redis', 'server', 'worker']);
     } finally {
       rmSync(directory, { recursive: true });
     }

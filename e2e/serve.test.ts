@@ -224,7 +224,7 @@ describe.skipIf(!redisAvailable)('serve', () => {
     expect(well.exitCode).toBe(0);
     expect(findings(well.stdout)).toMatchObject({
       ...{ node: 'ok', disk: expect.stringMatching(/ok|warn/), clock: 'ok', formats: 'ok' },
-      ...{ tokens: 'ok', server: 'ok', redis: 'warn' },
+      ...{ tokens: 'ok', server: 'ok', redis: 'warn', blobs: 'ok' },
     });
     await server.stop();
     const ill = await examine(['--server', server.url, '--tokens-file', '/nonexistent/tokens']);

@@ -3,10 +3,12 @@ import { existsSync, mkdirSync, readFileSync, statfsSync } from 'node:fs';
 import { type Clock, RedisStore, StoreUnavailable } from '@symkeep/cache';
 import { defineCommand, type Values } from '@symkeep/options';
 import { SymkeepError } from '@symkeep/protocol';
+import { openBlobs } from '../blobs/open-blobs.ts';
 import { createClient } from '../client.ts';
 import { parseTokens } from '../http/tokens.ts';
 import {
   allowEviction,
+  blobs,
   data,
   json,
   listen,
@@ -28,6 +30,8 @@ const freeBytesMin = 2 * 2 ** 30;
 /** A clock off by more than this confuses people who compare logs; nothing else depends on it. */
 const clockSkewMsMax = 2_000;
 const nodeMajorMin = 24;
+/** Written and removed. */
+const probeKey = 'doctor/probe';
 
 const options = {
   server,
@@ -35,6 +39,7 @@ const options = {
   redisUrl: ownRedisUrl,
   namespace,
   data,
+  blobs,
   tokensFile,
   listen,
   allowEviction,
@@ -58,6 +63,7 @@ export function doctor(clock: Clock) {
         runtime(),
         ...(await redis(values, clock)),
         disk(values),
+        await blobsFinding(values, clock),
         tokens(values, clock),
         await reachability(values),
       ];
@@ -152,6 +158,18 @@ function disk({ data }: DoctorValues): Finding {
       : { check: 'disk', state: 'ok', text };
   } catch (error) {
     return { check: 'disk', state: 'fail', text: `${data}: ${(error as Error).message}` };
+  }
+}
+
+async function blobsFinding(values: DoctorValues, clock: Clock): Promise<Finding> {
+  const check = 'blobs';
+  try {
+    const store = await openBlobs(values, clock);
+    await store.keepBytes(probeKey, Buffer.from('symkeep doctor\n'));
+    await store.remove(probeKey);
+    return { check, state: 'ok', text: `${store.place} can be written` };
+  } catch (error) {
+    return { check, state: 'fail', text: `${(error as Error).message}: see --blobs` };
   }
 }
 

@@ -12,13 +12,16 @@ import { defineOperation } from '../http/operation.ts';
 import { infoReply } from '../schemas.ts';
 
 const limits = { itemsMax, addressesMax, framesMax, bodyBytesMax, decodedBytesMax, pageMax, eventsWaitMsMax };
-const features = ['executables', 'frames', 'events', 'search', 'msgpack', 'gzip', 'zstd'];
+const features = ['executables', 'frames', 'events', 'search', 'debuginfo', 'msgpack', 'gzip', 'zstd'];
 
 export const info = defineOperation({
   summary: 'Version, epoch, limits and features of this server',
   role: 'read',
   reply: infoReply,
-  run: ({ catalog, version }) => ({
-    value: { version, epoch: catalog.epoch.current ?? '', limits, features },
+  run: ({ catalog, receiver, version }) => ({
+    value: {
+      ...{ version, epoch: catalog.epoch.current ?? '', features },
+      limits: { ...limits, ...receiver.limits },
+    },
   }),
 });

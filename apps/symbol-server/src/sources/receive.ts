@@ -84,6 +84,11 @@ export class Receiver {
     this.#deps = deps;
   }
 
+  get limits(): ReceiveLimits {
+    const { fileBytesMax, uploadsMax } = this.#deps.limits;
+    return { fileBytesMax, uploadsMax };
+  }
+
   /** Uploads that are on their way in this process. */
   get running(): number {
     return this.#running;
