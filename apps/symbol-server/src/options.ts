@@ -191,6 +191,12 @@ export const concurrency = option(
   },
 );
 
+export const pageBudget = option(byteSize.optional(), {
+  describe: 'symbol table pages that Redis may hold, the rest is read from the blobs; all if not given',
+  env: 'SYMKEEP_PAGE_BUDGET',
+  placeholder: '<size>',
+});
+
 export const upstreams = option(list.default([]), {
   describe: 'debuginfod or symkeep servers to fetch debug files from, in this order; none if not given',
   env: 'SYMKEEP_UPSTREAMS',
@@ -285,6 +291,6 @@ export const variables: readonly string[] = [
     cacheBytes,
     allowEviction,
   ],
-  ...[upstreams, upstreamPaths, upstreamPrivate, upstreamRequests],
+  ...[pageBudget, upstreams, upstreamPaths, upstreamPrivate, upstreamRequests],
   ...[processes, concurrency, logLevel, agentListen, tokenRole, tokenExpires],
 ].map((one) => one.env);

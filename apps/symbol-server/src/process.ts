@@ -2,6 +2,7 @@
 // processes each of them is one.
 import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
+import { tableArchive } from './archive/table-archive.ts';
 import { Asking, type AskMode } from './asking/asking.ts';
 import type { BlobStore } from './blobs/blob-store.ts';
 import { type BlobsPlace, openBlobs } from './blobs/open-blobs.ts';
@@ -78,11 +79,12 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const access = accessOf(config, deps);
   const client = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
   const store = new RedisStore(client, { clock, namespace: config.namespace });
-  const catalog = createCatalog({ store, clock, cacheBytes: config.cacheBytes });
+  const blobs = await openBlobs(config, clock);
+  const archive = tableArchive(blobs);
+  const catalog = createCatalog({ store, clock, cacheBytes: config.cacheBytes, archive });
   const jobsClient = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
   const queue = new JobQueue({ client: jobsClient, namespace: config.namespace, clock });
   const jobs = new QueuedJobs(catalog, queue);
-  const blobs = await openBlobs(config, clock);
   const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });
   const { askAgents: mode, uploadLease: leaseMs, fileBytesMax } = config;
   const asking = new Asking({ catalog, store, clock, mode, leaseMs, fileBytesMax });

@@ -55,6 +55,8 @@ export class MemoryStore implements Store {
   readonly #nodes: readonly Node[];
   readonly #shards: MemoryShard[] = Array.from({ length: shardCount }, () => new MemoryShard());
   readonly #waiting = new Set<() => void>();
+  /** When keys that hold many were used last, by the monotonic clock. */
+  readonly #used = new Map<string, number>();
 
   constructor(options: MemoryStoreOptions) {
     const { nodes = 1, name = 'memory' } = options;
@@ -76,6 +78,7 @@ export class MemoryStore implements Store {
   }
 
   async get(keys: readonly StoreKey[]): Promise<Read[]> {
+    for (const at of keys) this.#use(at);
     return keys.map((at) => this.#outage(at.shard) ?? this.#shardNow(at.shard).read(at)?.slice() ?? null);
   }
 
@@ -93,6 +96,7 @@ export class MemoryStore implements Store {
   }
 
   #swap(swap: Swap): Swapped | StoreUnavailable {
+    this.#use(swap.at);
     const refusal = this.#outage(swap.at.shard) ?? this.#refusal(swap.at.shard);
     if (refusal !== null) return refusal;
     const { outcome, undo } = this.#shardNow(swap.at.shard).swap(swap, this.#eventsKept, this.#clock.now());
@@ -109,6 +113,21 @@ export class MemoryStore implements Store {
       this.#changed(this.#nodeOf(shard), [this.#shards[shard]!.drop(key)]);
     }
     return undefined;
+  }
+
+  async idleSeconds(
+    keys: readonly { readonly shard: number; readonly key: string }[],
+  ): Promise<(number | null | StoreUnavailable)[]> {
+    return keys.map(({ shard, key }) => {
+      const outage = this.#outage(shard);
+      if (outage !== null) return outage;
+      if (this.#shardNow(shard).countFields(key) === 0) return null;
+      return Math.floor((this.#clock.now() - (this.#used.get(`${shard} ${key}`) ?? 0)) / 1_000);
+    });
+  }
+
+  #use({ shard, key, field }: StoreKey): void {
+    if (field !== undefined) this.#used.set(`${shard} ${key}`, this.#clock.now());
   }
 
   async listFields({

@@ -195,6 +195,21 @@ export class RedisStore implements Store {
     return replies.find((reply) => reply instanceof StoreUnavailable);
   }
 
+  /** By Redis' own clock of use, which needs a policy that is not LFU. */
+  async idleSeconds(
+    keys: readonly { readonly shard: number; readonly key: string }[],
+  ): Promise<(number | null | StoreUnavailable)[]> {
+    const replies = await this.#nodes.ask(
+      keys.map(({ shard, key }) => ({
+        ...{ shard, name: 'object' },
+        args: ['idletime', this.#prefixes[shard]! + key],
+      })),
+    );
+    return replies.map((reply) =>
+      reply instanceof StoreUnavailable || reply === null ? reply : Number(reply),
+    );
+  }
+
   async listFields({
     shard,
     key,

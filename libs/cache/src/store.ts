@@ -127,6 +127,10 @@ export interface Store {
   drop(
     keys: readonly { readonly shard: number; readonly key: string }[],
   ): Promise<StoreUnavailable | undefined>;
+  /** How long ago each key that holds many was last read or written, seconds, as the store knows it; null for none. */
+  idleSeconds(
+    keys: readonly { readonly shard: number; readonly key: string }[],
+  ): Promise<(number | null | StoreUnavailable)[]>;
   /** The fields of a key that holds many, in no order. */
   listFields(at: {
     readonly shard: number;

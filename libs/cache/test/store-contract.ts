@@ -123,6 +123,17 @@ function describeValues(open: OpenSubject): void {
     expect(Array.from(ok((await store.get([at]))[0]!)!)).toEqual([1, 2, 3]);
   });
 
+  test('the idle time of a key begins anew with each read and write of its fields', async () => {
+    const { store, pass } = await open();
+    const at = (key: string) => ({ shard: 8, key, field: '0' });
+    await store.swap([at('a'), at('b')].map((place) => ({ at: place, expected: null, value: bytes('x') })));
+    pass(5_000);
+    await store.get([at('b')]);
+    const [a, b, none] = await store.idleSeconds([at('a'), at('b'), at('none')]);
+    expect([b, none]).toEqual([0, null]);
+    expect(ok(a!)).toBeGreaterThanOrEqual(0);
+  });
+
   test('a key is dropped whole, and its neighbours stay', async () => {
     const { store } = await open();
     const at = (key: string, field?: string) => ({

@@ -31,6 +31,7 @@ import {
   loadTables,
   type PageCache,
   type PageKey,
+  type TableArchive,
   type TableCache,
   type TableKey,
   Tables,
@@ -42,6 +43,7 @@ export type { FramesOutcome, FramesRequest } from './frames.ts';
 export type { SearchPage, SearchQuery } from './search.ts';
 export { StoredRecord } from './stored-record.ts';
 export type { Published, TableSummary } from './symbol-states.ts';
+export type { TableArchive } from './tables.ts';
 export { EventFeed, Executables, Frames, Tables };
 
 /** How often the epoch is looked at: what a loss may stay unseen, beside every reconnect. */
@@ -60,6 +62,8 @@ export interface CatalogDeps {
   readonly clock: Clock;
   /** Memory of the process cache. */
   readonly cacheBytes: number;
+  /** Where pages are that the store has not; without it they are not there. */
+  readonly archive?: TableArchive;
   /** Default `epochCheckMs`. */
   readonly epochEveryMs?: number;
 }
@@ -88,6 +92,7 @@ export function createCatalog({
   store,
   clock,
   cacheBytes,
+  archive,
   epochEveryMs = epochCheckMs,
 }: CatalogDeps): Catalog {
   declareLifetimes();
@@ -96,7 +101,7 @@ export function createCatalog({
   const windows = windowCache(store, clock, Math.floor(cacheBytes * shares.windows));
   const damage = { damaged: 0 };
   const headers = tableCache(store, clock, Math.floor(cacheBytes * shares.tables), damage);
-  const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages), damage);
+  const pages = pageCache(store, clock, Math.floor(cacheBytes * shares.pages), damage, archive);
   const demangler = new Demangler(Math.floor((cacheBytes * shares.names) / nameBytesPerChar));
   const records = new Records(store, entries);
   const rebuilding = new RebuildFlag(store);
@@ -198,12 +203,18 @@ function tableCache(store: Store, clock: Clock, bytes: number, damage: Damage): 
   });
 }
 
-function pageCache(store: Store, clock: Clock, bytes: number, damage: Damage): PageCache {
+function pageCache(
+  store: Store,
+  clock: Clock,
+  bytes: number,
+  damage: Damage,
+  archive: TableArchive | undefined,
+): PageCache {
   return new TieredCache({
     ...{ clock, keyBytes: digestBytes, keyOf: ({ digest }: PageKey) => Buffer.from(digest, 'hex') },
     addressOf: ({ page }: PageKey) => BigInt(page),
     ...{ weightMax: bytes, weigh: (page: DecodedPage) => page.weight },
-    load: (keys: readonly PageKey[]) => loadPages(store, keys, damage),
+    load: (keys: readonly PageKey[]) => loadPages(store, keys, damage, archive),
   });
 }
 

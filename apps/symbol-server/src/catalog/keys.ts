@@ -71,6 +71,11 @@ export function tablePageAt(id: ExecutableId, digest: string, page: number): Sto
   return { ...tableAt(id, digest), field: String(page) };
 }
 
+/** There where a table's pages may be missing: they are read from the archive. */
+export function tableColdAt(id: ExecutableId, digest: string): StoreKey {
+  return { ...tableAt(id, digest), field: 'c' };
+}
+
 export function windowOf(address: Address): Address {
   return address >> windowBits;
 }

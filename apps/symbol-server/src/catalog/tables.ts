@@ -27,7 +27,7 @@ import {
   type SymbolTable,
   sourceOf,
 } from '@symkeep/symbols';
-import { tableHeaderAt, tablePageAt } from './keys.ts';
+import { tableColdAt, tableHeaderAt, tablePageAt } from './keys.ts';
 import { TableFrames } from './table-frames.ts';
 
 /** Pages of one write: about half a megabyte on its way. */
@@ -45,6 +45,12 @@ export interface PageKey extends TableKey {
 }
 export type TableCache = TieredCache<TableKey, SymbolTable>;
 export type PageCache = TieredCache<PageKey, DecodedPage>;
+
+/** Where tables are beside the store, in their file form; null for what is not there. Throws what it throws. */
+export type TableArchive = (
+  key: TableKey,
+  range: { readonly start: number; readonly end: number },
+) => Promise<Uint8Array | null>;
 
 /** Bytes `[start, end)` of a table's file form. */
 export type TableBytes = (start: number, end: number) => Promise<Uint8Array>;
@@ -155,15 +161,32 @@ export class Tables {
     return undefined;
   }
 
-  /** Whether all of a table is in the store. */
+  /** Whether all of a table is in the store, or as much as is meant to be. */
   async isWhole({ id, digest }: TableKey): Promise<boolean | StoreUnavailable> {
     const at = tableHeaderAt(id, digest);
-    const [header] = await this.#store.get([at]);
+    const [header, cold] = await this.#store.get([at, tableColdAt(id, digest)]);
     if (header instanceof StoreUnavailable) return header;
     if (header === null) return false;
+    if (cold instanceof Uint8Array) return true;
     const count = await this.#store.countFields(at);
     if (count instanceof StoreUnavailable) return count;
     return count === openSymbolTable(header!).pageCount + 1;
+  }
+
+  /**
+   * Takes a table's pages out of the store; its header stays. For the moment in between the table is not there, which
+   * readers answer as unavailable.
+   */
+  async cool({ id, digest }: TableKey, sample: EpochSample): Promise<StoreUnavailable | undefined> {
+    const at = tableHeaderAt(id, digest);
+    const [header] = await this.#store.get([at]);
+    if (header instanceof StoreUnavailable) return header;
+    if (header === null || header === undefined) return undefined;
+    const kept: [StoreKey, Uint8Array][] = [
+      [tableColdAt(id, digest), Uint8Array.of(1)],
+      [at, new Uint8Array(header)],
+    ];
+    return (await this.#store.drop([at])) ?? this.#put(kept, sample);
   }
 
   /** Forgets a table that no record names any more. */
@@ -198,17 +221,52 @@ export async function loadTables(
   );
 }
 
-/** Reads pages for the cache in front of the store. */
+/** Reads pages for the cache in front of the store; those that it has not from the archive, if there is one. */
 export async function loadPages(
   store: Store,
   keys: readonly PageKey[],
   damage: Damage,
+  archive: TableArchive | undefined,
 ): Promise<(DecodedPage | null | StoreUnavailable)[]> {
   const reads = await store.get(keys.map(({ id, digest, page }) => tablePageAt(id, digest, page)));
-  return reads.map((read, index) => {
-    const { table, page, digest } = keys[index]!;
+  const missing = keys.filter((_, index) => reads[index] === null);
+  const thawed = archive === undefined || missing.length === 0 ? [] : await thaw(store, missing, archive);
+  const byKey = new Map(missing.map((key, index) => [key, thawed[index] ?? null]));
+  return keys.map((key, index) => {
+    const { table, page, digest } = key;
+    const read = reads[index] === null ? (byKey.get(key) ?? null) : reads[index]!;
     return opened(read, () => decodePage(table, page, read as Uint8Array), digest, damage);
   });
+}
+
+/** Pages from the archive. Those of a table that is cold are put back into the store: they are wanted there again. */
+async function thaw(
+  store: Store,
+  keys: readonly PageKey[],
+  archive: TableArchive,
+): Promise<(Uint8Array | null | StoreUnavailable)[]> {
+  const pages = await Promise.all(keys.map((key) => archivedPage(key, archive)));
+  const colds = await store.get(keys.map(({ id, digest }) => tableColdAt(id, digest)));
+  const swaps = keys.flatMap(({ id, digest, page }, index): Swap[] => {
+    const value = pages[index];
+    if (!(colds[index] instanceof Uint8Array) || !(value instanceof Uint8Array)) return [];
+    return [{ at: tablePageAt(id, digest, page), expected: null, value }];
+  });
+  // If the store does not take them they are read from the archive once more.
+  if (swaps.length > 0) await store.swap(swaps);
+  return pages;
+}
+
+async function archivedPage(
+  { id, digest, table, page }: PageKey,
+  archive: TableArchive,
+): Promise<Uint8Array | null | StoreUnavailable> {
+  const { offset, length } = pageExtent(table, page);
+  try {
+    return await archive({ id, digest }, { start: offset, end: offset + length });
+  } catch (error) {
+    return new StoreUnavailable('unreachable', `the archive: ${(error as Error).message}`, error);
+  }
 }
 
 // A damaged value costs its own addresses: it cannot be answered, which is not the same as not being there.

@@ -13,6 +13,7 @@ import {
   json,
   logLevel,
   namespace,
+  pageBudget,
   redisUrl,
   retainDebugFiles,
   upstreamOptions,
@@ -20,7 +21,8 @@ import {
 import { untilSignal } from '../signals.ts';
 
 const options = {
-  ...{ redisUrl, namespace, data, blobs, fileBytesMax, retainDebugFiles, concurrency, logLevel, json },
+  ...{ redisUrl, namespace, data, blobs, fileBytesMax, retainDebugFiles, concurrency, pageBudget },
+  ...{ logLevel, json },
   ...upstreamOptions,
 } as const;
 

@@ -2,6 +2,7 @@
 import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
 import { Archivist } from '../archive/archivist.ts';
+import { keepPageBudget, tableArchive } from '../archive/table-archive.ts';
 import { type BlobsPlace, openBlobs } from '../blobs/open-blobs.ts';
 import { createCatalog } from '../catalog/index.ts';
 import { Extractor } from '../extraction/index.ts';
@@ -22,6 +23,8 @@ const cacheBytes = 16 * 2 ** 20;
 const redisWaitMs = 3_000;
 /** Longer than a round of the reconciler takes; a worker that died has its place taken after it. */
 const leaseMs = 60_000;
+/** Redis may be over its budget for pages by what is made in this time. */
+const coolingMs = 60_000;
 /** For jobs under way when the worker ends; others take over what takes longer. */
 const finishMs = 2_000;
 
@@ -31,6 +34,8 @@ export interface WorkerConfig extends BlobsPlace, Pick<ReceiveLimits, 'fileBytes
   /** Jobs at once, each in an extraction child of its own. */
   readonly concurrency: number;
   readonly retainDebugFiles: BlobSweeperDeps['retain'];
+  /** Bytes of symbol table pages that Redis may hold; undefined: all. */
+  readonly pageBudget: number | undefined;
   /** Where debug files may be fetched; nowhere if there are none. */
   readonly upstreams: Omit<UpstreamsConfig, 'fileBytesMax'>;
 }
@@ -47,8 +52,8 @@ export async function startWorker(
   const onTrouble = (error: Error) => log.debug({ err: error }, 'redis connection');
   const client = createRedis(redisUrl, onTrouble);
   const store = new RedisStore(client, { clock, namespace });
-  const catalog = createCatalog({ store, clock, cacheBytes });
   const blobs = await openBlobs(config, clock);
+  const catalog = createCatalog({ store, clock, cacheBytes, archive: tableArchive(blobs) });
   const queue = new JobQueue({ client: createRedis(redisUrl, onTrouble), namespace, clock });
   const jobs = new QueuedJobs(catalog, queue);
   const extractor = new Extractor({ clock, children: concurrency });
@@ -75,6 +80,7 @@ export async function startWorker(
   sweeper.start();
   archivist.start();
   fetcher?.start();
+  const stopCooling = startCooling(config, { store, catalog, blobs, clock, log });
   return {
     stop: async () => {
       await Promise.race([runner.finish(), clock.sleep(finishMs)]);
@@ -84,6 +90,7 @@ export async function startWorker(
       await sweeper.stop();
       await archivist.stop();
       await fetcher?.stop();
+      stopCooling();
       await runner.close();
       await queue.close();
       await catalog.stop();
@@ -93,18 +100,37 @@ export async function startWorker(
   };
 }
 
-interface FetcherParts extends Pick<ReceiverDeps, 'catalog' | 'blobs' | 'jobs' | 'clock'> {
+interface WorkerParts extends Pick<ReceiverDeps, 'catalog' | 'blobs' | 'clock'> {
   readonly store: RedisStore;
   readonly log: Logger;
 }
 
 function createFetcher(
   { upstreams: config, fileBytesMax }: WorkerConfig,
-  { store, log, ...parts }: FetcherParts,
+  { store, log, ...parts }: WorkerParts & Pick<ReceiverDeps, 'jobs'>,
 ): Fetcher | undefined {
   if (config.urls.length === 0) return undefined;
   const { clock } = parts;
   const upstreams = new Upstreams({ ...config, fileBytesMax }, { store, clock, random: Math.random });
   const receiver = new Receiver({ ...parts, limits: { fileBytesMax, uploadsMax: config.requestsMax } });
   return new Fetcher({ ...parts, log, upstreams, receiver, lease: new Lease(store, 'upstreams', leaseMs) });
+}
+
+/** One worker at a time keeps the pages in Redis within their budget. */
+function startCooling(
+  { pageBudget: bytesMax }: WorkerConfig,
+  { store, catalog, blobs, clock, log }: WorkerParts,
+): () => void {
+  if (bytesMax === undefined) return () => undefined;
+  const lease = new Lease(store, 'page-budget', leaseMs);
+  const pass = async () => {
+    try {
+      if (!(await lease.take())) return;
+      const { bytes, cooled } = await keepPageBudget({ store, catalog, blobs, bytesMax });
+      if (cooled > 0) log.info({ bytes, cooled, bytesMax }, 'symbol tables left Redis for the archive');
+    } catch (error) {
+      log.warn({ err: error }, 'the budget for pages could not be looked at');
+    }
+  };
+  return clock.setRepeating(coolingMs, () => void pass());
 }
