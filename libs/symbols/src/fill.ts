@@ -3,11 +3,21 @@
 import { basesOf, cover, emptySpans, joinColumns, joinLists, joinShifted } from './merge.ts';
 import { none, type SymbolRanges } from './ranges.ts';
 import type { SymbolTable } from './symbol-table.ts';
-import type { DecodedPage } from './symbol-table-page.ts';
+import {
+  columnWord,
+  type DecodedPage,
+  fileWord,
+  functionWord,
+  lineWord,
+  locationColumn,
+  locationWords,
+  parentWord,
+} from './symbol-table-page.ts';
 
 /** What a table and all of its pages say; writing it gives the same table. */
 export function rangesOf(table: SymbolTable, pages: readonly DecodedPage[]): SymbolRanges {
-  const locationBases = basesOf(pages.map(({ parent }) => parent.length));
+  const locationBases = basesOf(pages.map(({ locations }) => locations.length / locationWords));
+  const columnsOf = (word: number) => pages.map((page) => locationColumn(page, word));
   const functions = new Interned();
   const files = new Interned();
   const functionOf = pages.map(({ names, startLines }) =>
@@ -26,20 +36,11 @@ export function rangesOf(table: SymbolTable, pages: readonly DecodedPage[]): Sym
     ),
     sources: table.sources.map((one) => one.source),
     locations: {
-      function: joinMapped(
-        pages.map((page) => page.function),
-        functionOf,
-      ),
-      file: joinMapped(
-        pages.map((page) => page.file),
-        fileOf,
-      ),
-      line: joinColumns(pages.map(({ line }) => line)),
-      column: joinColumns(pages.map(({ column }) => column)),
-      parent: joinShifted(
-        pages.map(({ parent }) => parent),
-        locationBases,
-      ),
+      function: joinMapped(columnsOf(functionWord), functionOf),
+      file: joinMapped(columnsOf(fileWord), fileOf),
+      line: joinColumns(columnsOf(lineWord).map(unsigned)),
+      column: joinColumns(columnsOf(columnWord).map(unsigned)),
+      parent: joinShifted(columnsOf(parentWord), locationBases),
       source,
     },
     functions: {
@@ -101,6 +102,10 @@ export function fillRanges(parts: readonly SymbolRanges[]): SymbolRanges {
     },
     files: joinLists(parts.map(({ files }) => files)),
   };
+}
+
+function unsigned({ buffer }: Int32Array): Uint32Array {
+  return new Uint32Array(buffer);
 }
 
 /** Texts by first use. */

@@ -34,7 +34,18 @@ export {
   type WrittenTable,
   writeSymbolTable,
 } from './symbol-table.ts';
-export { type DecodedPage, pageContentBytesMax, pageRangesMax, stringBytesMax } from './symbol-table-page.ts';
+export {
+  columnWord,
+  type DecodedPage,
+  fileWord,
+  functionWord,
+  lineWord,
+  locationWords,
+  pageContentBytesMax,
+  pageRangesMax,
+  parentWord,
+  stringBytesMax,
+} from './symbol-table-page.ts';
 export { relativeAddressMax } from './symbol-table-plan.ts';
 export { SymbolsError, type SymbolsErrorCode } from './symbols-error.ts';
 export { extractSymbols } from './symtab.ts';

@@ -37,18 +37,23 @@ export interface SharedStrings {
   readonly index: ReadonlyMap<string, number>;
 }
 
+/** Words of a location in `DecodedPage.locations`, and the place of each in it. Line and column are unsigned. */
+export const locationWords = 5;
+export const parentWord = 0;
+export const functionWord = 1;
+export const fileWord = 2;
+export const lineWord = 3;
+export const columnWord = 4;
+
 /** One page, ready for lookups. Indexes point into the page's own columns. */
 export interface DecodedPage {
   /** Relative to the image base, ascending. */
   readonly starts: Float64Array;
-  /** Index into the locations, `none`: nothing is known from this start on. */
+  /** Index of a location, `none`: nothing is known from this start on. */
   readonly location: Int32Array;
-  readonly function: Int32Array;
-  readonly file: Int32Array;
-  readonly line: Uint32Array;
-  readonly column: Uint32Array;
-  readonly parent: Int32Array;
-  /** Index into the table's sources. */
+  /** `locationWords` for each location: in columns, each frame of a lookup would touch five places of memory. */
+  readonly locations: Int32Array;
+  /** By location: index into the table's sources. */
   readonly source: Uint8Array;
   readonly names: readonly string[];
   readonly startLines: Uint32Array;
@@ -296,11 +301,21 @@ export function readPage(content: Uint8Array, context: PageContext): DecodedPage
   const nameCodes = readColumn(reader, functions);
   const startLines = readColumn(reader, functions);
   const { bytes, ...strings } = readStrings(reader, nameCodes, readColumn(reader, files), context.shared);
-  const codes = { parent, function: functionCodes, file: fileCodes, lineDeltas, startLines, files };
-  const resolved = resolveLocations(reader, codes);
+  const codes = { parent, function: functionCodes, file: fileCodes, lineDeltas, column, startLines, files };
   // Text in JavaScript takes up to two bytes for one here, and some 40 for each string with its slot.
   const weight = pageObjectBytes + 12 * ranges + 21 * locations + 44 * functions + 40 * files + 2 * bytes;
-  return { starts, location, parent, ...resolved, column, source, ...strings, startLines, weight };
+  return {
+    ...{ starts, location, locations: resolveLocations(reader, codes), source },
+    ...{ names: strings.names, startLines, files: strings.files, weight },
+  };
+}
+
+/** One word of each location, as a column. */
+export function locationColumn({ locations }: DecodedPage, word: number): Int32Array {
+  return Int32Array.from(
+    { length: locations.length / locationWords },
+    (_, index) => locations[index * locationWords + word] as number,
+  );
 }
 
 function readStarts(reader: ByteReader, count: number, first: number): Float64Array {
@@ -413,18 +428,15 @@ interface LocationCodes {
   readonly function: Uint32Array;
   readonly file: Uint32Array;
   readonly lineDeltas: Float64Array;
+  readonly column: Uint32Array;
   readonly startLines: Uint32Array;
   readonly files: number;
 }
 
 /** Turns what each location says of its function, file and line into the values themselves. */
-function resolveLocations(reader: ByteReader, codes: LocationCodes) {
+function resolveLocations(reader: ByteReader, codes: LocationCodes): Int32Array {
   const count = codes.parent.length;
-  const columns = {
-    function: new Int32Array(count),
-    file: new Int32Array(count),
-    line: new Uint32Array(count),
-  };
+  const locations = new Int32Array(count * locationWords);
   const functions = new DictionaryReader(reader, codes.startLines.length);
   const files = new DictionaryReader(reader, codes.files);
   const expected = new Expectations();
@@ -437,11 +449,14 @@ function resolveLocations(reader: ByteReader, codes: LocationCodes) {
     const line = expected.lineOf(func) + (codes.lineDeltas[index] as number);
     if (line < 0 || line > 0xffff_ffff) reader.fail(`line ${line}`);
     expected.note(parent, func, file, line);
-    columns.function[index] = func;
-    columns.file[index] = file;
-    columns.line[index] = line;
+    const at = index * locationWords;
+    locations[at + parentWord] = parent;
+    locations[at + functionWord] = func;
+    locations[at + fileWord] = file;
+    locations[at + lineWord] = line;
+    locations[at + columnWord] = codes.column[index] as number;
   }
-  return columns;
+  return locations;
 }
 
 class DictionaryReader {

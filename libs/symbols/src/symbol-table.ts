@@ -7,10 +7,16 @@ import { ByteReader, ByteWriter } from './byte-cursor.ts';
 import { none, type Source, type SymbolRanges } from './ranges.ts';
 import { compress, decompress } from './symbol-table-compression.ts';
 import {
+  columnWord,
   type DecodedPage,
+  fileWord,
+  functionWord,
+  lineWord,
+  locationWords,
   PageWriter,
   pageContentBytesMax,
   pageRangesMax,
+  parentWord,
   readPage,
   type SharedStrings,
 } from './symbol-table-page.ts';
@@ -288,7 +294,9 @@ export function framesAt(table: SymbolTable, page: DecodedPage, relative: number
   const location = locationAt(page, relative);
   if (location === none) return noFrames;
   const frames: Frame[] = [];
-  for (let at = location; at !== none; at = page.parent[at] as number) frames.push(frameOf(page, at));
+  for (let at = location; at !== none; at = page.locations[at * locationWords + parentWord] as number) {
+    frames.push(frameOf(page, at));
+  }
   return { source: sourceOf(table, page, location), frames };
 }
 
@@ -298,15 +306,17 @@ export function sourceOf(table: SymbolTable, page: DecodedPage, location: number
 }
 
 function frameOf(page: DecodedPage, location: number): Frame {
-  const func = page.function[location] as number;
-  const file = page.file[location] as number;
+  const { locations } = page;
+  const at = location * locationWords;
+  const func = locations[at + functionWord] as number;
+  const file = locations[at + fileWord] as number;
   const rawName = func === none ? '' : (page.names[func] as string);
   return {
     function: rawName,
     rawName,
     file: file === none ? '' : (page.files[file] as string),
-    line: page.line[location] as number,
-    column: page.column[location] as number,
+    line: (locations[at + lineWord] as number) >>> 0,
+    column: (locations[at + columnWord] as number) >>> 0,
     startLine: func === none ? 0 : (page.startLines[func] as number),
   };
 }

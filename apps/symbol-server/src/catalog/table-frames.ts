@@ -1,7 +1,18 @@
 // What a symbol table says of one address, still in the columns of its page: a reply is written from them, and objects are
 // made for who wants objects.
 import { FRAME_STATUS, type Frame, type FrameSink, type FramesAt } from '@symkeep/protocol';
-import { type DecodedPage, type Demangler, none, type Source } from '@symkeep/symbols';
+import {
+  columnWord,
+  type DecodedPage,
+  type Demangler,
+  fileWord,
+  functionWord,
+  lineWord,
+  locationWords,
+  none,
+  parentWord,
+  type Source,
+} from '@symkeep/symbols';
 
 export class TableFrames implements FramesAt {
   readonly status = FRAME_STATUS.resolved;
@@ -30,16 +41,19 @@ export class TableFrames implements FramesAt {
   }
 
   writeTo(sink: FrameSink): number {
-    const page = this.#page;
+    const { locations, names, startLines, files } = this.#page;
     const demangler = this.#demangler;
     let count = 0;
-    for (let at = this.#location; at !== none; at = page.parent[at]!, count++) {
-      const func = page.function[at]!;
-      const file = page.file[at]!;
-      const rawName = func === none ? '' : page.names[func]!;
-      const startLine = func === none ? 0 : page.startLines[func]!;
-      const path = file === none ? '' : page.files[file]!;
-      sink.frame(rawName, demangler, path, page.line[at]!, page.column[at]!, startLine);
+    for (let location = this.#location; location !== none; count++) {
+      const at = location * locationWords;
+      const func = locations[at + functionWord]!;
+      const file = locations[at + fileWord]!;
+      const rawName = func === none ? '' : names[func]!;
+      const startLine = func === none ? 0 : startLines[func]!;
+      const path = file === none ? '' : files[file]!;
+      const line = locations[at + lineWord]! >>> 0;
+      sink.frame(rawName, demangler, path, line, locations[at + columnWord]! >>> 0, startLine);
+      location = locations[at + parentWord]!;
     }
     return count;
   }
