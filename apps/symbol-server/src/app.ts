@@ -12,6 +12,13 @@ import {
 } from './http/exchange.ts';
 import type { Role } from './http/operation.ts';
 import { openApiOf, type Route } from './openapi.ts';
+import {
+  actOnBackfill,
+  getBackfill,
+  getBackfillFailures,
+  listBackfills,
+  startBackfill,
+} from './routes/backfills.ts';
 import { headDebuginfo, putDebuginfo, returnDebuginfo } from './routes/debuginfo.ts';
 import { eraseExecutable } from './routes/erase.ts';
 import { getEvents } from './routes/events.ts';
@@ -60,6 +67,14 @@ export const routes: readonly Route[] = [
   { method: 'get', path: '/v1/jobs/{job}', operation: getJob },
   { method: 'get', path: '/v1/events', operation: getEvents },
   { method: 'get', path: '/v1/admin/wanted', operation: getWanted },
+  { method: 'get', path: '/v1/admin/backfills', operation: listBackfills },
+  { method: 'post', path: '/v1/admin/backfills', operation: startBackfill },
+  { method: 'get', path: '/v1/admin/backfills/{b}', operation: getBackfill },
+  { method: 'get', path: '/v1/admin/backfills/{b}/failed', operation: getBackfillFailures },
+  { method: 'post', path: '/v1/admin/backfills/{b}/pause', operation: actOnBackfill('pause') },
+  { method: 'post', path: '/v1/admin/backfills/{b}/resume', operation: actOnBackfill('resume') },
+  { method: 'post', path: '/v1/admin/backfills/{b}/cancel', operation: actOnBackfill('cancel') },
+  { method: 'post', path: '/v1/admin/backfills/{b}/retry', operation: actOnBackfill('retry') },
 ];
 
 interface Page {

@@ -7,7 +7,7 @@ const timeoutMs = 10_000;
 export interface Client {
   readonly url: string;
   get(path: string): Promise<unknown>;
-  post(path: string, body: unknown): Promise<unknown>;
+  post(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<unknown>;
   /** The reason of a 409 to a HEAD; undefined if that is answered 200. */
   refusal(path: string): Promise<string | undefined>;
 }
@@ -36,10 +36,10 @@ export function createClient(url: string, token: string | undefined): Client {
       if (status === 409) return headers.get('symkeep-reason') ?? 'conflict';
       throw SymkeepError.fromBody(undefined, status);
     },
-    post: (path, body) =>
+    post: (path, body, headers = {}) =>
       ask(path, {
         method: 'POST',
-        headers: { ...authorization, 'content-type': 'application/json' },
+        headers: { ...authorization, 'content-type': 'application/json', ...headers },
         body: JSON.stringify(body),
       }),
   };

@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<CommandDefinition<Options>
   worker: async () => (await import('./commands/worker.ts')).worker(clock),
   lookup: async () => (await import('./commands/lookup.ts')).lookup,
   push: async () => (await import('./commands/push.ts')).push(clock),
+  backfill: async () => (await import('./commands/backfill.ts')).backfill(clock),
   wanted: async () => (await import('./commands/wanted.ts')).wanted,
   explain: async () => (await import('./commands/explain.ts')).explain,
   symbolize: async () => (await import('./commands/symbolize.ts')).symbolize,

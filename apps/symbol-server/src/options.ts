@@ -1,7 +1,9 @@
 // The options of the commands, each defined once: flag, environment variable, key in a YAML file, check and help.
 import { byteSize, duration, flag, listenAddress, option } from '@symkeep/options';
+import { qualities, symbolStates } from '@symkeep/protocol';
 import { z } from 'zod';
 import { askModes } from './asking/asking.ts';
+import { backfillSources, priorityMax, rateMax } from './backfills/backfill.ts';
 import { parseS3Place } from './blobs/open-blobs.ts';
 import type { Role } from './http/operation.ts';
 import { roles } from './http/tokens.ts';
@@ -105,7 +107,7 @@ export const retainDebugFiles = option(z.enum(['keep', 'drop'], 'is neither keep
 });
 
 export const wait = option(flag.default(false), {
-  describe: 'wait until the symbols of what was sent can be looked up',
+  describe: 'wait until it is done and symbols can be looked up',
   env: 'SYMKEEP_WAIT',
 });
 
@@ -275,6 +277,69 @@ export const serverOptions = {
   logLevel,
 } as const;
 
+/** What `symkeep backfill start` is about; the server checks the values, and words what is wrong. */
+export const backfillOptions = {
+  source: option(z.enum(backfillSources, 'is none of stored, upstream, agents').default('stored'), {
+    describe: 'where symbols come from: stored files, upstreams, or agents; stored if not given',
+    env: 'SYMKEEP_BACKFILL_SOURCE',
+    placeholder: '<source>',
+  }),
+  name: option(z.string().optional(), {
+    describe: 'part of the file name',
+    env: 'SYMKEEP_BACKFILL_NAME',
+    placeholder: '<text>',
+  }),
+  state: option(z.enum(symbolStates, `is none of ${symbolStates.join(', ')}`).optional(), {
+    describe: 'state of the symbols',
+    env: 'SYMKEEP_BACKFILL_STATE',
+    placeholder: '<state>',
+  }),
+  qualityBelow: option(z.enum(qualities, `is none of ${qualities.join(', ')}`).optional(), {
+    describe: 'symbols are worse than this',
+    env: 'SYMKEEP_BACKFILL_QUALITY_BELOW',
+    placeholder: '<quality>',
+  }),
+  lastSeenAfter: option(
+    z.iso.datetime({ offset: true, error: 'is not a time such as 2026-01-31T00:00:00Z' }).optional(),
+    {
+      describe: 'seen to run since that day',
+      env: 'SYMKEEP_BACKFILL_LAST_SEEN_AFTER',
+      placeholder: '<time>',
+    },
+  ),
+  formatBelow: option(wholeNumber(1, 1_000_000).optional(), {
+    describe: 'the symbol table is of an older format',
+    env: 'SYMKEEP_BACKFILL_FORMAT_BELOW',
+    placeholder: '<version>',
+  }),
+  priority: option(wholeNumber(1, priorityMax).optional(), {
+    describe: `share beside other backfills, 1 to ${priorityMax}, 5 if not given`,
+    env: 'SYMKEEP_BACKFILL_PRIORITY',
+    placeholder: '<n>',
+  }),
+  rate: option(
+    z.coerce
+      .number('is not a number')
+      .positive('is not over 0')
+      .max(rateMax, `is over ${rateMax}`)
+      .optional(),
+    {
+      describe: 'executables asked for a second at most, 100 if not given',
+      env: 'SYMKEEP_BACKFILL_RATE',
+      placeholder: '<n>',
+    },
+  ),
+  key: option(z.string().optional(), {
+    describe: 'starting again with the same key is the same backfill',
+    env: 'SYMKEEP_BACKFILL_KEY',
+    placeholder: '<text>',
+  }),
+  dryRun: option(flag.default(false), {
+    describe: 'count what it would be about, and start nothing',
+    env: 'SYMKEEP_BACKFILL_DRY_RUN',
+  }),
+} as const;
+
 /** Variables that some command reads; a command refuses none of the others'. */
 export const variables: readonly string[] = [
   ...[
@@ -292,5 +357,6 @@ export const variables: readonly string[] = [
     allowEviction,
   ],
   ...[pageBudget, upstreams, upstreamPaths, upstreamPrivate, upstreamRequests],
+  ...Object.values(backfillOptions),
   ...[processes, concurrency, logLevel, agentListen, tokenRole, tokenExpires],
 ].map((one) => one.env);

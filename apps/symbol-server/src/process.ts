@@ -4,6 +4,7 @@ import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
 import { tableArchive } from './archive/table-archive.ts';
 import { Asking, type AskMode } from './asking/asking.ts';
+import { Backfills } from './backfills/backfills.ts';
 import type { BlobStore } from './blobs/blob-store.ts';
 import { type BlobsPlace, openBlobs } from './blobs/open-blobs.ts';
 import { createCatalog } from './catalog/index.ts';
@@ -88,6 +89,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });
   const { askAgents: mode, uploadLease: leaseMs, fileBytesMax } = config;
   const asking = new Asking({ catalog, store, clock, mode, leaseMs, fileBytesMax });
+  const backfills = new Backfills(store, catalog);
   const metrics = createMetrics();
   const waiters = new Waiters();
   const budget = new BodyBudget();
@@ -121,7 +123,20 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     let ending = false;
     const listening = await startServer(
       {
-        ...{ catalog, blobs, jobs, receiver, asking, waiters, clock, version, access, budget, log },
+        ...{
+          catalog,
+          blobs,
+          jobs,
+          backfills,
+          receiver,
+          asking,
+          waiters,
+          clock,
+          version,
+          access,
+          budget,
+          log,
+        },
         metrics: metrics.http,
         requestIds: new RequestIds(),
         unready: async () => (ending ? 'this server is ending' : watch.unready()),

@@ -1,8 +1,9 @@
 // The replies as zod schemas: what the OpenAPI description shows, and what tests hold real replies against. Requests have
 // theirs in libs/protocol, where they validate.
-import { HTTP_STATUS, nameLengthMax, pageMax, qualities, symbolStates } from '@symkeep/protocol';
+import { HTTP_STATUS, itemsMax, nameLengthMax, pageMax, qualities, symbolStates } from '@symkeep/protocol';
 import { z } from 'zod';
 import { returnReasons } from './asking/upload-leases.ts';
+import { backfillSources, backfillStates, priorityMax, rateMax } from './backfills/backfill.ts';
 import { trusts } from './sources/source-set.ts';
 
 const count = z.number().int().nonnegative();
@@ -306,3 +307,85 @@ export const sourcesReply = z.object({
 });
 
 export const correctionReply = sourcesReply.extend({ job: z.string() });
+
+export const pageQuery = z.object({
+  cursor: z.string().max(4096).optional(),
+  limit: z.coerce.number().int().min(1).max(pageMax).default(100),
+});
+
+const backfillFilter = z.object({
+  ids: z.array(z.string()).max(itemsMax).optional(),
+  name: z.string().max(255).optional().meta({ description: 'part of the file name, in any case' }),
+  state: z.enum(symbolStates).optional(),
+  qualityBelow: quality.optional(),
+  lastSeenAfter: z.iso
+    .datetime({ offset: true, error: 'is not a time such as 2026-01-31T00:00:00Z' })
+    .optional()
+    .meta({ description: 'true to the day' }),
+  formatBelow: z
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .meta({ description: 'the table in use is of an older format than this' }),
+});
+const backfillSource = z.enum(backfillSources).meta({
+  description: 'stored: files that are here; upstream: debuginfod servers; agents: hosts that have the file',
+});
+const backfillPriority = z
+  .number()
+  .int()
+  .min(1)
+  .max(priorityMax)
+  .meta({ description: 'its share beside other backfills' });
+const backfillRate = z
+  .number()
+  .positive()
+  .max(rateMax)
+  .meta({ description: 'executables asked for a second, at most' });
+
+export const backfillRequest = z.object({
+  filter: backfillFilter.default({}),
+  source: backfillSource,
+  priority: backfillPriority.default(5),
+  rate: backfillRate.default(100),
+  dryRun: z.boolean().default(false),
+});
+const countsByCode = z.record(z.string(), count);
+export const censusReply = z.object({
+  dryRun: z.literal(true),
+  total: count,
+  states: countsByCode,
+  qualities: countsByCode,
+  skipped: countsByCode.meta({ description: 'of the total, what nothing would be asked for, by code' }),
+  asked: count,
+  complete: z.boolean().meta({ description: 'false: there are more, which were not counted' }),
+});
+export const backfillReply = z.object({
+  id: z.string(),
+  filter: backfillFilter,
+  source: backfillSource,
+  priority: backfillPriority,
+  rate: backfillRate,
+  state: z.enum(backfillStates),
+  createdAt: time,
+  endedAt: time.optional(),
+  progress: z.object({
+    total: count,
+    done: count,
+    failed: count,
+    skipped: count,
+    running: count.meta({ description: 'asked for, and not come to an end' }),
+    bytes: count.meta({ description: 'of the symbol tables that came of it' }),
+    rate: z.number().meta({ description: 'executables a second that came to an end, of late' }),
+    eta: time.nullable(),
+  }),
+  reasons: countsByCode.meta({ description: 'failed ones by code' }),
+  skippedReasons: countsByCode,
+});
+export const backfillsReply = z.object({ items: z.array(backfillReply), nextCursor: z.string().nullable() });
+export const backfillFailuresReply = z.object({
+  items: z.array(z.object({ id, code: z.string(), message: z.string(), at: time })),
+  reasons: countsByCode,
+  nextCursor: z.string().nullable(),
+});

@@ -7,6 +7,7 @@ import { decode, encode, messagePackType } from '@symkeep/protocol';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../src/app.ts';
 import { Asking, type AskMode } from '../src/asking/asking.ts';
+import { Backfills } from '../src/backfills/backfills.ts';
 import { DirectoryStore } from '../src/blobs/directory-store.ts';
 import { createCatalog } from '../src/catalog/index.ts';
 import { openAccess } from '../src/http/access.ts';
@@ -48,6 +49,7 @@ export async function startApp(
   const blobs = new DirectoryStore(mkdtempSync(join(tmpdir(), 'blobs-')), clock);
   const deps: AppDeps = {
     ...{ catalog, blobs, jobs, asking, clock, version: '0.0.0-test' },
+    backfills: new Backfills(store, catalog),
     receiver: new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits }),
     waiters: new Waiters(),
     access: openAccess([]),

@@ -5,6 +5,7 @@ import type { Clock, EpochSample } from '@symkeep/cache';
 import type { Encoding } from '@symkeep/protocol';
 import { z } from 'zod';
 import type { Asking } from '../asking/asking.ts';
+import type { Backfills } from '../backfills/backfills.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import type { Catalog } from '../catalog/index.ts';
 import type { Jobs } from '../jobs/jobs.ts';
@@ -20,6 +21,7 @@ export interface Context {
   readonly catalog: Catalog;
   readonly blobs: BlobStore;
   readonly jobs: Jobs;
+  readonly backfills: Backfills;
   readonly waiters: Waiters;
   readonly receiver: Receiver;
   readonly asking: Asking;
@@ -71,14 +73,16 @@ export function isWrite({ role }: Operation): boolean {
 }
 
 /**
- * Header of writes. Each write is idempotent by what it does, so the key need not be kept: a repeat finds that nothing
- * is left to do and says so.
+ * Header of writes. Nearly every write is idempotent by what it does, so the key need not be kept: a repeat finds that
+ * nothing is left to do and says so. A backfill is not, and gets its ID from the key.
  */
 export const idempotencyKey = z
   .string()
   .regex(/^[\x21-\x7e]{1,255}$/, 'idempotency-key: is not 1 to 255 visible ASCII characters')
   .optional()
-  .meta({ description: 'taken and not needed: repeating a write changes nothing' });
+  .meta({
+    description: 'makes a repeated POST the same backfill; repeating another write changes nothing anyway',
+  });
 
 /** Keeps the types of an operation's own query and body while a list of operations forgets them. */
 export function defineOperation<Query extends z.ZodType, Body extends z.ZodType>(

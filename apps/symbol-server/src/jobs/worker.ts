@@ -3,6 +3,8 @@ import { type Clock, RedisStore } from '@symkeep/cache';
 import type { Logger } from 'pino';
 import { Archivist } from '../archive/archivist.ts';
 import { keepPageBudget, tableArchive } from '../archive/table-archive.ts';
+import { Backfills } from '../backfills/backfills.ts';
+import { BackfillRunner } from '../backfills/runner.ts';
 import { type BlobsPlace, openBlobs } from '../blobs/open-blobs.ts';
 import { createCatalog } from '../catalog/index.ts';
 import { Extractor } from '../extraction/index.ts';
@@ -25,6 +27,8 @@ const redisWaitMs = 3_000;
 const leaseMs = 60_000;
 /** Redis may be over its budget for pages by what is made in this time. */
 const coolingMs = 60_000;
+/** Of who carries backfills out, renewed each second. */
+const backfillsLeaseMs = 10_000;
 /** For jobs under way when the worker ends; others take over what takes longer. */
 const finishMs = 2_000;
 
@@ -65,6 +69,10 @@ export async function startWorker(
     onTrouble: (error) => log.warn({ err: error }, 'the journal could not be written'),
   });
   const fetcher = createFetcher(config, { store, catalog, blobs, jobs, clock, log });
+  const backfiller = new BackfillRunner({
+    ...{ store, catalog, jobs, fetcher, clock, log, backfills: new Backfills(store, catalog) },
+    lease: new Lease(store, 'backfills', backfillsLeaseMs),
+  });
   await redisReady(client, redisWaitMs, clock);
   await catalog.start();
   client.on('ready', () => void catalog.epoch.check());
@@ -81,6 +89,7 @@ export async function startWorker(
   archivist.start();
   fetcher?.start();
   const stopCooling = startCooling(config, { store, catalog, blobs, clock, log });
+  backfiller.start();
   return {
     stop: async () => {
       await Promise.race([runner.finish(), clock.sleep(finishMs)]);
@@ -88,6 +97,7 @@ export async function startWorker(
       await extractor.stop();
       await reconciler.stop();
       await sweeper.stop();
+      await backfiller.stop();
       await archivist.stop();
       await fetcher?.stop();
       stopCooling();

@@ -84,6 +84,12 @@ export class Fetcher {
     return fetch;
   }
 
+  /** Asks for one executable as if nobody ever had: an admin wants it tried. */
+  async fetchAnew(record: Wanted): Promise<FetchOutcome> {
+    const outage = await this.#deps.upstreams.absences.cancel([record.id]);
+    return outage === undefined ? this.fetch(record) : 'failed';
+  }
+
   /** Wanted executables that have no symbols, or lack a dwz file, and that some upstream is due to be asked for. */
   async #due(): Promise<Wanted[]> {
     const { catalog, upstreams } = this.#deps;
