@@ -78,18 +78,8 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
   const refused = refusedConfig(config);
   if (refused !== undefined) throw new Error(refused);
   const access = accessOf(config, deps);
-  const client = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
-  const store = new RedisStore(client, { clock, namespace: config.namespace });
-  const blobs = await openBlobs(config, clock);
-  const archive = tableArchive(blobs);
-  const catalog = createCatalog({ store, clock, cacheBytes: config.cacheBytes, archive });
-  const jobsClient = createRedis(config.redisUrl, (error) => log.debug({ err: error }, 'redis connection'));
-  const queue = new JobQueue({ client: jobsClient, namespace: config.namespace, clock });
-  const jobs = new QueuedJobs(catalog, queue);
-  const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });
-  const { askAgents: mode, uploadLease: leaseMs, fileBytesMax } = config;
-  const asking = new Asking({ catalog, store, clock, mode, leaseMs, fileBytesMax });
-  const backfills = new Backfills(store, catalog);
+  const { client, store, queue, ...parts } = await createParts(config, deps);
+  const { catalog, blobs, receiver, asking } = parts;
   const metrics = createMetrics();
   const waiters = new Waiters();
   const budget = new BodyBudget();
@@ -123,20 +113,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     let ending = false;
     const listening = await startServer(
       {
-        ...{
-          catalog,
-          blobs,
-          jobs,
-          backfills,
-          receiver,
-          asking,
-          waiters,
-          clock,
-          version,
-          access,
-          budget,
-          log,
-        },
+        ...{ ...parts, waiters, clock, version, access, budget, log },
         metrics: metrics.http,
         requestIds: new RequestIds(),
         unready: async () => (ending ? 'this server is ending' : watch.unready()),
@@ -155,6 +132,24 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
     await close();
     throw error;
   }
+}
+
+/** What operations work with, on one Redis; nothing of it has asked anything yet. */
+async function createParts(config: ServerConfig, { clock, log }: ProcessDeps) {
+  const { redisUrl, namespace, cacheBytes, askAgents: mode, uploadLease: leaseMs, fileBytesMax } = config;
+  const onTrouble = (error: Error) => log.debug({ err: error }, 'redis connection');
+  const client = createRedis(redisUrl, onTrouble);
+  const store = new RedisStore(client, { clock, namespace });
+  const blobs = await openBlobs(config, clock);
+  const catalog = createCatalog({ store, clock, cacheBytes, archive: tableArchive(blobs) });
+  const queue = new JobQueue({ client: createRedis(redisUrl, onTrouble), namespace, clock });
+  const jobs = new QueuedJobs(catalog, queue);
+  const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });
+  const asking = new Asking({ catalog, store, clock, mode, leaseMs, fileBytesMax });
+  return {
+    ...{ client, store, queue, catalog, blobs, jobs, receiver, asking },
+    backfills: new Backfills(store, catalog),
+  };
 }
 
 // Each process sweeps the disk that it stages on; with a bucket that is not the workers'.
