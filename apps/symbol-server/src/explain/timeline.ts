@@ -45,7 +45,12 @@ function seen({ id, fileName, firstSeen, lastSeen, nameCount }: ExecutableRecord
   const names = `${nameCount} ${nameCount === 1 ? 'name' : 'names'} so far`;
   return [
     { at: firstSeen, kind: 'known_since', text: `${name} became known as ${id}` },
-    { at: lastSeen, kind: 'last_seen', text: `last seen on this day, under ${names}` },
+    // True to the day: on the first day it is no earlier than what it follows.
+    {
+      at: lastSeen > firstSeen ? lastSeen : firstSeen,
+      kind: 'last_seen',
+      text: `last seen on this day, under ${names}`,
+    },
   ];
 }
 
@@ -89,7 +94,7 @@ function present(known: Known, at: string): Step[] {
     steps.push({ at, kind: 'ambiguous', text });
   }
   if (asked > 0) {
-    steps.push({ at, kind: 'asked', text: `asked for ${Math.round(asked)} times in vain`, samples: asked });
+    steps.push({ at, kind: 'asked', text: askedText(asked), samples: asked });
   }
   if (set.pinned !== undefined) {
     steps.push({ at, kind: 'pinned', text: 'an admin has pinned its symbol table', digest: set.pinned });
@@ -97,6 +102,11 @@ function present(known: Known, at: string): Step[] {
   const { state } = record.symbols;
   const text = symbolsText(record.symbols, record.generation, job);
   return [...steps, { at, kind: `symbols_${state}`, text, generation: record.generation }];
+}
+
+export function askedText(samples: number): string {
+  const times = Math.max(1, Math.round(samples));
+  return `asked for ${times === 1 ? 'once' : `${times} times`} in vain`;
 }
 
 function symbolsText(symbols: SymbolsSummary, generation: number, job: JobState | null): string {

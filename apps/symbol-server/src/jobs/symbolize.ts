@@ -29,7 +29,7 @@ const reasonLengthMax = 500;
 const derivedShare = 0.8;
 
 export interface SymbolizerDeps {
-  readonly catalog: Pick<Catalog, 'epoch' | 'sources' | 'states' | 'tables'>;
+  readonly catalog: Pick<Catalog, 'demand' | 'epoch' | 'sources' | 'states' | 'tables'>;
   readonly blobs: BlobStore;
   readonly extractor: Extractor;
   readonly jobs: Jobs;
@@ -154,11 +154,12 @@ export class Symbolizer {
     bytes: TableBytes,
     sample: EpochSample,
   ): Promise<number> {
-    const { tables, states } = this.#deps.catalog;
+    const { demand, tables, states } = this.#deps.catalog;
     const key = { id, digest: summary.digest };
     known(await tables.write(key, bytes, sample));
     const { status, generation } = known(await states.ready(id, summary, set.version, sample));
     if (status === 'erased') known(await tables.drop([key]));
+    known(await demand.satisfied([id]));
     return generation;
   }
 

@@ -11,7 +11,7 @@ import {
   secondOf,
 } from '@symkeep/protocol';
 import { unavailable } from '../catalog/executables.ts';
-import { type Known, type Step, timelineOf } from '../explain/timeline.ts';
+import { askedText, type Known, type Step, timelineOf } from '../explain/timeline.ts';
 import { type Context, defineOperation } from '../http/operation.ts';
 import { jobIdOf } from '../jobs/queued-jobs.ts';
 import { explainQuery, explainReply } from '../schemas.ts';
@@ -63,7 +63,7 @@ async function unknownSteps({ catalog, clock }: Context, id: ExecutableId): Prom
     'or its ID was read from something else than the file itself';
   const step = { at, kind: 'never_reported', text };
   if (asked === 0) return [step];
-  return [step, { at, kind: 'asked', text: `asked for ${Math.round(asked!)} times in vain`, samples: asked }];
+  return [step, { at, kind: 'asked', text: askedText(asked!), samples: asked }];
 }
 
 async function frameStep({ catalog, clock }: Context, id: ExecutableId, address: bigint): Promise<Step> {

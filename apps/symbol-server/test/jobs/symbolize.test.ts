@@ -130,6 +130,16 @@ describe.skipIf(!gccAvailable)('a table', () => {
     expect(await blobs.info(tableKey(program.id, symbols.digest!))).not.toBeNull();
   });
 
+  it('ends the demand for it', async () => {
+    const { demand } = catalog;
+    demand.note(program.id, 7);
+    await demand.flush();
+    await bringFile('stripped');
+    expect(await demand.of([program.id])).toEqual([7]);
+    await run();
+    expect(await demand.of([program.id])).toEqual([0]);
+  });
+
   it('becomes better with a better file, and stays so when a worse one comes again', async () => {
     await bringFile('stripped');
     await run();
