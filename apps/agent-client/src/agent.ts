@@ -15,6 +15,9 @@ import { Reporter } from './reporting/reporter.ts';
 import { ServerClient } from './server-client.ts';
 import type { SnapshotPlace } from './snapshot-file.ts';
 import type { Transport } from './transport.ts';
+import { uploadMaxDefault, uploadRateDefault } from './uploading/defaults.ts';
+import type { FileFinder } from './uploading/file-finder.ts';
+import { Uploader } from './uploading/uploader.ts';
 import { keepSnapshot, noSnapshotCounts, restoreSnapshot } from './warm-restart.ts';
 
 /** Share of one core that passes over the processes may take; on a host with more to read they become rarer … */
@@ -25,8 +28,8 @@ const scanIntervalMaxMs = 600_000;
 const jitter = 0.2;
 /** What a crash may cost: five minutes of acknowledgements are checked again. */
 const snapshotMs = 300_000;
-/** Left of the five seconds that a stop may take: the rest is for the snapshot. */
-const flushMs = 3_000;
+/** Left of the five seconds that a stop may take: the rest is for leases and the snapshot. */
+const flushMs = 2_000;
 /** Requests for events in one cycle; what is more waits for the next. */
 const eventPagesMax = 20;
 /** A followed request for events waits so long: under the usual 30 s of proxies. */
@@ -52,6 +55,10 @@ export interface AgentOptions {
   readonly compress?: boolean;
   readonly queueMax?: number;
   readonly executablesMax?: number;
+  /** Bytes per second of files that the server asks for. */
+  readonly uploadRate?: number;
+  /** Largest file to be sent. */
+  readonly uploadMax?: number;
 }
 
 export interface Scanner {
@@ -70,6 +77,8 @@ export interface AgentDeps {
   readonly random: () => number;
   readonly log: Log;
   readonly snapshots?: SnapshotPlace;
+  /** Finds the files that the server asks for; without it none is ever sent. */
+  readonly finder?: FileFinder;
 }
 
 export interface Agent {
@@ -96,6 +105,7 @@ class HostAgent implements Agent {
   readonly #client: ServerClient;
   readonly #inventory: Inventory;
   readonly #reporter: Reporter;
+  readonly #uploader: Uploader | undefined;
   readonly #counts = {
     scans: 0,
     scanFailures: 0,
@@ -122,7 +132,11 @@ class HostAgent implements Agent {
     this.#client = new ServerClient({
       transport,
       clock,
-      agent: { host, version },
+      agent: () => ({
+        ...{ host, version },
+        uploads: this.#uploader !== undefined,
+        uploading: this.#uploader?.isBusy ?? false,
+      }),
       token,
       ...(compress === undefined ? {} : { compress }),
     });
@@ -135,9 +149,11 @@ class HostAgent implements Agent {
       rescan: () => this.#scan(),
       onMissing: (live) => this.#reporter.noteMissing(live),
     });
+    this.#uploader = this.#createUploader();
     this.#reporter = new Reporter({
       ...{ client: this.#client, inventory: this.#inventory, clock, random, log },
       onChanged: (live) => this.catalog.forget(live),
+      onAsked: this.#uploader && ((files) => this.#uploader?.take(files)),
       queueMax: options.queueMax,
     });
     this.#client.onEpoch((epoch) => this.#hear(epoch));
@@ -159,6 +175,7 @@ class HostAgent implements Agent {
     if (this.#stopped) return;
     this.#stopped = true;
     for (const cancel of this.#cancels.values()) cancel();
+    await this.#uploader?.stop();
     const patience = new AbortController();
     const late = this.#deps.clock.sleep(flushMs, patience.signal).catch(() => undefined);
     await Promise.race([this.#reporter.flush(), late]);
@@ -177,7 +194,18 @@ class HostAgent implements Agent {
       server: this.#client.metrics,
       catalog: this.catalog.metrics(),
       snapshot: this.#snapshotCounts,
+      uploads: this.#uploader?.metrics(),
     };
+  }
+
+  #createUploader(): Uploader | undefined {
+    const { finder, clock, log, options } = this.#deps;
+    if (finder === undefined) return undefined;
+    const { uploadRate: rate = uploadRateDefault, uploadMax: bytesMax = uploadMaxDefault } = options;
+    return new Uploader({
+      ...{ client: this.#client, inventory: this.#inventory, finder, clock, log, rate, bytesMax },
+      onIdle: (sent) => this.#reporter.checkSought(sent),
+    });
   }
 
   #scan(): Promise<void> {

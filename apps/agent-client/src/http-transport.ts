@@ -3,10 +3,11 @@
 import * as http from 'node:http';
 import type * as https from 'node:https';
 import { getBuiltinModule } from 'node:process';
+import { pipeline } from 'node:stream/promises';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
-/** One for the reports, one for the cycle, the others for lookups. */
-const socketsMax = 4;
+/** One for the reports, one for the cycle, one for a file, the others for lookups. */
+const socketsMax = 5;
 /** Connections idle for longer are dropped; proxies drop them after 60 s and do not always say so. */
 const idleMs = 50_000;
 /** The largest answer in use is a lookup of 1,000 records, half a megabyte; frames of a whole profile are some more. */
@@ -50,20 +51,26 @@ function targetOf(server: string): Target {
 function exchange(
   { library, options, prefix }: Target,
   agent: http.Agent,
-  { method, path, headers, body }: TransportRequest,
+  { method, path, headers, body, stream }: TransportRequest,
   signal: AbortSignal | undefined,
 ): Promise<TransportResponse> {
   return new Promise((resolve, reject) => {
-    const length = body === undefined ? {} : { 'content-length': String(body.length) };
+    const bytes = body?.length ?? stream?.bytes;
+    const length = bytes === undefined ? {} : { 'content-length': String(bytes) };
     const request = library.request({
       ...options,
       ...{ method, path: prefix + path, agent },
       headers: { ...(options.headers as Record<string, string>), ...headers, ...length },
       ...(signal === undefined ? {} : { signal }),
     });
-    request.on('response', (response) => collect(response).then(resolve, reject));
+    request.on('response', (response) => {
+      const answered = collect(response).then(resolve, reject);
+      // Whoever answers before the end wants no more of it.
+      void answered.finally(() => request.writableFinished || request.destroy());
+    });
     request.on('error', reject);
-    request.end(body);
+    if (stream === undefined) request.end(body);
+    else pipeline(stream.parts, request).catch(reject);
   });
 }
 

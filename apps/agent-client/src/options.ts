@@ -2,8 +2,9 @@
 import { lstatSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { duration, flag, listenAddress, option } from '@symkeep/options';
+import { byteSize, duration, flag, listenAddress, option } from '@symkeep/options';
 import { z } from 'zod';
+import { uploadMaxDefault, uploadRateDefault } from './uploading/defaults.ts';
 
 const count = z.coerce
   .number('is not a number')
@@ -87,6 +88,21 @@ export const runOptions = {
     describe: 'hear of changes once per cycle (poll, the default) or as they happen (follow)',
     env: 'SYMKEEP_AGENT_EVENTS',
     placeholder: '<how>',
+  }),
+  upload: option(z.enum(['asked', 'never'], 'is neither asked nor never').default('asked'), {
+    describe: 'send files of live executables when the server asks for them (asked, the default), or never',
+    env: 'SYMKEEP_AGENT_UPLOAD',
+    placeholder: '<when>',
+  }),
+  uploadRate: option(byteSize.pipe(z.number().min(32_768, 'is under 32KiB')).default(uploadRateDefault), {
+    describe: 'bytes of such a file per second; 4MiB by default',
+    env: 'SYMKEEP_AGENT_UPLOAD_RATE',
+    placeholder: '<size>',
+  }),
+  uploadMax: option(byteSize.default(uploadMaxDefault), {
+    describe: 'largest such file; 1GiB by default',
+    env: 'SYMKEEP_AGENT_UPLOAD_MAX',
+    placeholder: '<size>',
   }),
   cacheExecutables: option(count.default(4_096), {
     describe: 'executables in the cache; 4096 by default',

@@ -3,12 +3,14 @@
 import { gzipSync } from 'node:zlib';
 import type { Clock } from '@symkeep/cache';
 import {
+  type AskedAgent,
   type CheckResult,
   decode,
   type Encoding,
   type EventsReply,
   type ExecutableId,
   encode,
+  type FilesAsked,
   type FrameColumns,
   type FramesReply,
   jsonType,
@@ -16,15 +18,18 @@ import {
   messagePackType,
   type ReportedExecutable,
   type ReportedFrame,
-  type ReportReply,
+  type ReportResult,
   SymkeepError,
+  type UploadRequest,
 } from '@symkeep/protocol';
-import type { Transport, TransportResponse } from './transport.ts';
+import type { BodyStream, Transport, TransportResponse } from './transport.ts';
 
 /** A server that takes longer is as good as away; what was sent is safe to send again. */
 const reportDeadlineMs = 30_000;
 /** Somebody waits for the answer to a lookup. */
 const lookupDeadlineMs = 5_000;
+/** Between two parts of a file, and after the last: the server syncs it to its disk then. */
+const silenceMs = 120_000;
 /** Below this a body fits a few packets, and compressing it gains nothing. */
 const gzipBytesMin = 16_384;
 /** Speed counts here: the body is read once, on the same network. */
@@ -33,7 +38,7 @@ const gzipLevel = 1;
 export interface ServerClientOptions {
   readonly transport: Transport;
   readonly clock: Clock;
-  readonly agent: { readonly host: string; readonly version: string };
+  readonly agent: () => Required<AskedAgent> & { readonly version: string };
   readonly token?: string | undefined;
   /** Whether large bodies are worth compressing; not on the same host. */
   readonly compress?: boolean;
@@ -46,10 +51,28 @@ export interface Answer<T> {
 }
 
 interface Call {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
   readonly plain?: Uint8Array;
+  readonly stream?: BodyStream;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** From the start, or from the last part of a stream. */
   readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A file to be sent. */
+export interface FileBody extends BodyStream {
+  /** Hex. */
+  readonly sha256: string;
+}
+
+/** Why a file that was asked for is not sent. */
+export type ReturnReason = 'absent' | 'failed' | 'stopped' | 'unavailable';
+
+/** Results in the order of what was sent, and what is asked for besides. */
+export interface Results<T> extends FilesAsked {
+  readonly results: T[];
 }
 
 export interface FramesRequest {
@@ -86,13 +109,41 @@ export class ServerClient {
 
   check(
     executables: readonly { readonly id: ExecutableId; readonly generation: number }[],
-  ): Promise<Answer<CheckResult[]>> {
-    return this.#post('/v1/executables/check', { executables }, resultsOf(executables.length));
+  ): Promise<Answer<Results<CheckResult>>> {
+    const message = { agent: this.#options.agent(), executables };
+    return this.#post('/v1/executables/check', message, resultsAndFiles(executables.length));
   }
 
-  report(executables: readonly ReportedExecutable[]): Promise<Answer<ReportReply['results']>> {
-    const { agent } = this.#options;
-    return this.#post('/v1/executables', { agent, executables }, resultsOf(executables.length));
+  report(executables: readonly ReportedExecutable[]): Promise<Answer<Results<ReportResult>>> {
+    const message = { agent: this.#options.agent(), executables };
+    return this.#post('/v1/executables', message, resultsAndFiles(executables.length));
+  }
+
+  /** Sends a file that was asked for; what became of it: `accepted` or `kept`. */
+  async upload({ lease, url }: UploadRequest, file: FileBody, signal: AbortSignal): Promise<string> {
+    const digest = Buffer.from(file.sha256, 'hex').toString('base64');
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-digest': `sha-256=:${digest}:`,
+      'symkeep-lease': lease,
+    };
+    const call: Call = {
+      method: 'PUT',
+      path: pathOf(url),
+      stream: file,
+      headers,
+      deadlineMs: silenceMs,
+      signal,
+    };
+    const { value } = await this.#exchange(call, (body) => (body as { status?: string } | null)?.status);
+    return value ?? 'kept';
+  }
+
+  /** Gives back the lease for a file that is not sent. */
+  async giveBack({ lease, url }: UploadRequest, why: ReturnReason, deadlineMs: number): Promise<void> {
+    const path = `${pathOf(url)}?reason=${why}`;
+    const headers = { 'symkeep-lease': lease };
+    await this.#exchange({ method: 'DELETE', path, headers, deadlineMs }, () => undefined);
   }
 
   lookupFrames(requests: readonly FramesRequest[]): Promise<Answer<FramesReply>> {
@@ -139,7 +190,7 @@ export class ServerClient {
       const response = await this.#send(call);
       const epoch = epochOf(response);
       if (epoch !== undefined) for (const hear of this.#listeners) hear(epoch);
-      if (response.status !== 200) throw errorOf(response);
+      if (response.status !== 200 && response.status !== 202) throw errorOf(response);
       return { value: read(bodyOf(response)), epoch };
     } catch (error) {
       const failure = SymkeepError.from(error);
@@ -148,7 +199,8 @@ export class ServerClient {
     }
   }
 
-  async #send({ method, path, plain, deadlineMs }: Call): Promise<TransportResponse> {
+  async #send(call: Call): Promise<TransportResponse> {
+    const { method, path, plain, stream, deadlineMs } = call;
     const { transport, clock, token, compress } = this.#options;
     const gzip = compress === true && plain !== undefined && plain.length >= gzipBytesMin;
     const body = gzip ? gzipSync(plain, { level: gzipLevel }) : plain;
@@ -157,13 +209,20 @@ export class ServerClient {
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       ...(body === undefined ? {} : { 'content-type': messagePackType }),
       ...(gzip ? { 'content-encoding': 'gzip' } : {}),
+      ...call.headers,
     };
-    const deadline = new AbortController();
-    const cancel = clock.setTimer(deadlineMs, () => deadline.abort(new Error('no answer in time')));
+    const deadline = new Deadline(clock, deadlineMs);
+    const signal =
+      call.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, call.signal]);
     try {
       this.metrics.bytesSent += body?.length ?? 0;
-      const request = { method, path, headers, ...(body === undefined ? {} : { body }) };
-      const response = await transport(request, deadline.signal);
+      const sent = stream && { bytes: stream.bytes, parts: this.#counted(stream.parts, deadline) };
+      const request = {
+        ...{ method, path, headers },
+        ...(body === undefined ? {} : { body }),
+        ...(sent === undefined ? {} : { stream: sent }),
+      };
+      const response = await transport(request, signal);
       this.metrics.bytesReceived += response.body.length;
       return response;
     } catch (error) {
@@ -171,9 +230,51 @@ export class ServerClient {
         cause: error,
       });
     } finally {
-      cancel();
+      deadline.cancel();
     }
   }
+
+  async *#counted(parts: AsyncIterable<Uint8Array>, deadline: Deadline): AsyncGenerator<Uint8Array> {
+    for await (const part of parts) {
+      yield part;
+      this.metrics.bytesSent += part.length;
+      deadline.restart();
+    }
+  }
+}
+
+/** Aborts its signal unless it is restarted in time. */
+class Deadline {
+  readonly #controller = new AbortController();
+  readonly #clock: Clock;
+  readonly #ms: number;
+  #cancel: () => void = () => undefined;
+
+  constructor(clock: Clock, ms: number) {
+    this.#clock = clock;
+    this.#ms = ms;
+    this.restart();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  restart(): void {
+    this.#cancel();
+    const late = () => this.#controller.abort(new Error('no answer in time'));
+    this.#cancel = this.#clock.setTimer(this.#ms, late);
+  }
+
+  cancel(): void {
+    this.#cancel();
+  }
+}
+
+// The server says where a file goes, but never to another server, and nowhere else on this one.
+function pathOf(url: string): string {
+  if (!/^\/v1\/executables\/[\w:=-]+\/debuginfo$/.test(url)) throw unexpected('url of an upload');
+  return url;
 }
 
 // A cache in between may give an old reply, with the epoch of back then.
@@ -220,6 +321,16 @@ function resultsOf<T>(count: number): (body: unknown) => T[] {
     const { results } = (body ?? {}) as { results?: T[] };
     if (!Array.isArray(results) || results.length !== count) throw unexpected('results');
     return results;
+  };
+}
+
+function resultsAndFiles<T>(count: number): (body: unknown) => Results<T> {
+  const read = resultsOf<T>(count);
+  return (body) => {
+    const results = read(body);
+    const { upload = [], waiting = [] } = body as FilesAsked;
+    if (!Array.isArray(upload) || !Array.isArray(waiting)) throw unexpected('upload');
+    return { results, upload, waiting };
   };
 }
 

@@ -8,6 +8,14 @@ export interface TransportRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
+  /** Instead of a body that is at hand: one that is read while it is sent. */
+  readonly stream?: BodyStream;
+}
+
+export interface BodyStream {
+  /** Bytes in all. */
+  readonly bytes: number;
+  readonly parts: AsyncIterable<Uint8Array>;
 }
 
 export interface TransportResponse {

@@ -5,6 +5,7 @@ import { type Agent, type AgentOptions, createAgent, type Scanner } from '../src
 import { noProblems } from '../src/discovery/live-file.ts';
 import { silentLog } from '../src/log.ts';
 import type { SnapshotPlace } from '../src/snapshot-file.ts';
+import type { FileFinder } from '../src/uploading/file-finder.ts';
 import { MemoryServer } from './memory-server.ts';
 
 export class FakeHost implements Scanner {
@@ -63,6 +64,8 @@ export function agentOn(
     clock?: ManualClock;
     server?: MemoryServer;
     host?: FakeHost;
+    scanner?: Scanner;
+    finder?: FileFinder;
     snapshots?: SnapshotPlace;
     random?: () => number;
   } = {},
@@ -74,13 +77,14 @@ export function agentOn(
     random = () => 0.5,
   } = parts;
   const agent = createAgent({
-    ...{ clock, transport: server.transport, scanner: host, random, log: silentLog },
+    ...{ clock, transport: server.transport, scanner: parts.scanner ?? host, random, log: silentLog },
     options: {
       ...{ host: 'test-host', version: '0.0.0', cycleMs: 60_000, scanIntervalMs: 30_000 },
       ...{ cacheExecutables: 64, cacheFrames: 256 },
       ...options,
     },
     ...(parts.snapshots === undefined ? {} : { snapshots: parts.snapshots }),
+    ...(parts.finder === undefined ? {} : { finder: parts.finder }),
   });
   return { clock, server, host, agent };
 }

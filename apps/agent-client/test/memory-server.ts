@@ -1,6 +1,7 @@
 // A symbol server in memory: the endpoints an agent uses, by the contract, over the same merge rules as the real one.
 // Tests take it away, empty it, put a second one behind the same address, or make single items fail.
 import {
+  type AskedAgent,
   type CheckResult,
   canonicalIdOf,
   decode,
@@ -26,6 +27,7 @@ import {
   SymkeepError,
   type SymkeepEvent,
   sameFacts,
+  type UploadRequest,
 } from '@symkeep/protocol';
 import type { Transport, TransportRequest, TransportResponse } from '../src/transport.ts';
 
@@ -48,6 +50,26 @@ export class MemoryServer {
   readonly frames = new Map<string, Frame[]>();
   readonly seen: Seen[] = [];
   itemsMax = 1_000;
+  /** Files to ask for in the next reply that names the executable. */
+  readonly asks = new Map<ExecutableId, UploadRequest>();
+  /** Executables whose file is sought, as replies say. */
+  readonly sought = new Set<ExecutableId>();
+  /** What agents said of themselves last. */
+  agent: AskedAgent | undefined;
+  readonly uploads: {
+    readonly path: string;
+    readonly headers: TransportRequest['headers'];
+    readonly bytes: Buffer;
+  }[] = [];
+  /** Files that come are refused with it, if set. */
+  refusingFiles: ErrorCode | undefined;
+  /** Parts of an upload that is on its way. */
+  partsComing = 0;
+  /** Most uploads at one moment. */
+  receivingMost = 0;
+  #receiving = 0;
+  /** Leases given back, with the reason. */
+  readonly returned: string[] = [];
   #held: { given: PromiseWithResolvers<void>; delivered: PromiseWithResolvers<void> } | undefined;
   #aliases = new Map<ExecutableId, ExecutableId>();
   #events: SymkeepEvent[] = [];
@@ -55,10 +77,11 @@ export class MemoryServer {
   #time = 1_000;
 
   readonly transport: Transport = async (request) => {
+    const file = request.stream && (await this.#receive(request.stream.parts));
     const isAway = this.failing === 'no answer';
     const { response, items } = isAway
       ? { response: this.#reply(503, null), items: 0 }
-      : this.#answer(request);
+      : this.#answer(file === undefined ? request : { ...request, body: file });
     this.seen.push({ method: request.method, path: request.path.split('?')[0]!, items });
     const held = this.#held;
     this.#held = undefined;
@@ -101,6 +124,12 @@ export class MemoryServer {
     const record = { ...this.records.get(id)!, ...change, generation: ++this.#time, version: this.#time };
     this.records.set(id, record);
     if (kind !== 'silent') this.#publish(id, kind);
+  }
+
+  /** Somebody misses its symbols. */
+  miss(id: ExecutableId): void {
+    const { generation } = this.records.get(id)!;
+    this.#events.push({ id, generation, kind: 'record', wanted: true });
   }
 
   erase(id: ExecutableId): void {
@@ -147,11 +176,14 @@ export class MemoryServer {
     return { status, headers, body: encode(value, 'msgpack') };
   }
 
-  #run({ method, path, body }: TransportRequest): { value: unknown; items: number } {
+  #run(request: TransportRequest): { value: unknown; items: number } {
+    const { method, path, body } = request;
+    if (path.split('?')[0]!.endsWith('/debuginfo')) return { value: this.#runFile(request), items: 1 };
     const message = (body === undefined ? {} : decode(body, 'msgpack')) as Record<string, unknown[]>;
     const batch = (items: unknown[], run: (item: unknown) => unknown) => {
       if (items.length > this.itemsMax) throw new SymkeepError('too_large', 'too many items');
-      return { value: { results: items.map(run) }, items: items.length };
+      this.agent = message.agent as unknown as AskedAgent | undefined;
+      return { value: { results: items.map(run), ...this.#filesOf(items) }, items: items.length };
     };
     switch (`${method} ${path.split('?')[0]}`) {
       case 'POST /v1/executables':
@@ -167,6 +199,45 @@ export class MemoryServer {
       default:
         throw new SymkeepError('not_found', path);
     }
+  }
+
+  async #receive(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
+    const received: Uint8Array[] = [];
+    this.partsComing = 0;
+    this.receivingMost = Math.max(this.receivingMost, ++this.#receiving);
+    try {
+      for await (const part of parts) {
+        received.push(part);
+        this.partsComing++;
+      }
+      return Buffer.concat(received);
+    } finally {
+      this.#receiving--;
+    }
+  }
+
+  #runFile({ method, path, headers, body }: TransportRequest): unknown {
+    if (method === 'DELETE') {
+      this.returned.push(`${headers['symkeep-lease']} ${path.split('?')[1]}`);
+      return {};
+    }
+    if (this.refusingFiles !== undefined) throw new SymkeepError(this.refusingFiles, 'told to refuse');
+    this.uploads.push({ path, headers, bytes: Buffer.from(body!) });
+    return { status: 'accepted' };
+  }
+
+  #filesOf(items: readonly unknown[]) {
+    if (this.asks.size + this.sought.size === 0) return {};
+    const ids = items.map((item) => this.#homeOfItem(item as { ids?: object; id?: unknown }));
+    const upload = ids.flatMap((id) => this.asks.get(id) ?? []);
+    for (const id of ids) this.asks.delete(id);
+    return { upload, waiting: ids.filter((id) => this.sought.has(id)) };
+  }
+
+  #homeOfItem(item: { ids?: object; id?: unknown }): ExecutableId {
+    if (item.ids !== undefined) return this.#homeOf(parseReportItem(item));
+    const id = parseIdItem(item.id);
+    return this.#find(id)?.id ?? id;
   }
 
   #report(reported: ReportedExecutable): ReportResult {

@@ -197,7 +197,8 @@ describe('sockets', () => {
     const { address } = await onSocket(join(directory, 'a/agent.sock'));
     expect(statSync(address).mode & 0o777).toBe(0o660);
     const { transport, close } = httpTransport(`unix:${address}`);
-    const client = new ServerClient({ transport, clock: setup.clock, agent: { host: 'x', version: '1' } });
+    const agent = () => ({ host: 'x', version: '1', uploads: false, uploading: false });
+    const client = new ServerClient({ transport, clock: setup.clock, agent });
     const { value } = await client.lookup([gnu!, unknown]);
     expect((value[0] as { record: ExecutableRecord }).record.id).toBe(gnu);
     expect(value[1]).toMatchObject({ error: { code: 'not_found' } });

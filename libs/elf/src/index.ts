@@ -35,6 +35,7 @@ export { archOf, type ElfHeader, type ElfType, isElf, machines, readHeader } fro
 export { type Identity, identify, noteBytesMax, noteRegionBytesMax, noteRegionsMax } from './identify.ts';
 export { type FileMapping, fileOffsetOf, segmentAt, virtualAddressOf } from './mapping.ts';
 export { type Note, parseNotes } from './notes.ts';
+export { definedIn, qualityOf, symbolTableIn } from './quality.ts';
 export { readSections, type Section, sectionFlags, sectionsMax, sectionTypes } from './sections.ts';
 export { readSegments, type Segment, segmentFlags, segmentsMax, segmentTypes } from './segments.ts';
 export {

@@ -13,6 +13,7 @@ import { createReadApi } from '../read-api/api.ts';
 import { isLoopback, type Listening, listenOnLoopback, listenOnSocket } from '../read-api/listener.ts';
 import { metricsText } from '../read-api/metrics-text.ts';
 import { snapshotFile } from '../snapshot-file.ts';
+import { HostFileFinder } from '../uploading/file-finder.ts';
 import { version } from '../version.ts';
 import { startWarm } from '../warm-start.ts';
 
@@ -57,6 +58,7 @@ async function runAgent(values: RunValues, clock: Clock): Promise<number> {
       follow: values.events === 'follow',
     },
     snapshots: snapshotFile(join(directory, 'snapshot')),
+    ...(values.upload === 'asked' ? { finder: new HostFileFinder(nodeFiles, values.proc) } : {}),
   });
   const listening = await listen(agent, values, join(directory, 'agent.sock'));
   const ended = untilSignal();

@@ -13,6 +13,7 @@ export function metricsText(metrics: AgentMetrics, version: string): string {
     ...hostMetrics(metrics),
     ...reportMetrics(metrics),
     ...serverMetrics(metrics),
+    ...uploadMetrics(metrics),
     ...cacheMetrics(metrics),
   ].join('');
 }
@@ -96,6 +97,17 @@ function serverMetrics({ server, cycles, cycleFailures, events, resets }: AgentM
     counter('symkeep_agent_cycle_failures_total', 'Cycles without an answer.', [[cycleFailures]]),
     counter('symkeep_agent_events_total', 'Events heard.', [[events]]),
     counter('symkeep_agent_event_resets_total', 'Times events were missed.', [[resets]]),
+  ];
+}
+
+function uploadMetrics({ uploads }: AgentMetrics): string[] {
+  if (uploads === undefined) return [];
+  const { asked, running, bytes, ...outcomes } = uploads;
+  return [
+    gauge('symkeep_agent_uploads_running', 'Files asked for and not yet dealt with.', [[running]]),
+    counter('symkeep_agent_uploads_asked_total', 'Files that the server asked for.', [[asked]]),
+    counter('symkeep_agent_uploads_total', 'What became of files asked for.', by('outcome', outcomes)),
+    counter('symkeep_agent_upload_bytes_total', 'Bytes of files sent.', [[bytes]]),
   ];
 }
 

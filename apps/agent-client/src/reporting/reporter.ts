@@ -11,9 +11,12 @@ import type { Clock } from '@symkeep/cache';
 import {
   type CheckResult,
   canonicalIdOf,
+  type ExecutableId,
+  type FilesAsked,
   type ReportResult,
   SymkeepError,
   type SymkeepEvent,
+  type UploadRequest,
 } from '@symkeep/protocol';
 import type { Inventory, InventoryChange, LiveExecutable } from '../inventory.ts';
 import type { Log } from '../log.ts';
@@ -29,6 +32,8 @@ export const chunkMax = 100;
 export const checkMs = 24 * 3_600_000;
 /** What appears together is sent together. */
 const gatherMs = 500;
+/** Over which checks are spread that an event brings about. */
+const wantedSpreadMs = 4_000;
 
 /** How long after an earlier epoch came back its store is taken for one that still answers. */
 const tornMs = 300_000;
@@ -74,6 +79,8 @@ export interface ReporterOptions {
   readonly log: Log;
   /** Told of an executable of which the store says something else than before. */
   readonly onChanged: (live: LiveExecutable) => void;
+  /** Told of the files that a reply asks for; absent: what is sought is of no interest. */
+  readonly onAsked?: ((files: readonly UploadRequest[]) => void) | undefined;
   readonly queueMax?: number | undefined;
 }
 
@@ -87,6 +94,8 @@ export class Reporter {
   readonly #counts = { created: 0, merged: 0, unchanged: 0, refused: 0, dropped: 0, failures: 0 };
   readonly #epochs = { epochsNew: 0, epochsBack: 0 };
   readonly #checks = { ok: 0, missing: 0, changed: 0, erased: 0, unavailable: 0, invalid_argument: 0 };
+  /** Executables whose file is sought: to be checked again. */
+  readonly #sought = new Set<ExecutableId>();
   #batchMax = chunkMax;
   #cancelTimer: (() => void) | undefined;
   #sending: Promise<void> | undefined;
@@ -129,6 +138,14 @@ export class Reporter {
   /** Once a cycle: finds what lacks a mark, whatever the reason, and what is due to be checked. */
   review(): void {
     this.#plan([...this.#options.inventory.values()]);
+    this.checkSought([]);
+  }
+
+  /** Checks executables whose file the server seeks, and these, so that their files may be asked for. */
+  checkSought(ids: readonly ExecutableId[]): void {
+    const live = [...this.#sought, ...ids].flatMap((id) => this.#options.inventory.find(id));
+    this.#sought.clear();
+    this.#checkSoon(live, gatherMs);
   }
 
   /** The store may have changed in ways that no event told of. */
@@ -142,9 +159,10 @@ export class Reporter {
   }
 
   /** Takes in that the store knows something else of an executable now. */
-  noteEvent({ id, generation, kind }: SymkeepEvent): void {
+  noteEvent({ id, generation, kind, wanted }: SymkeepEvent): void {
     const { epoch } = this.marks;
     if (epoch === undefined) return;
+    if (wanted && this.#options.onAsked !== undefined) this.#noteWanted(id);
     for (const live of this.#options.inventory.find(id)) {
       const mark = this.marks.get(live.key);
       if (mark === undefined || mark.id !== id || mark.generation === generation) continue;
@@ -152,6 +170,31 @@ export class Reporter {
       // It may have become ambiguous: the reply to a report gives the ID under which this file is kept now.
       if (kind === 'record') this.#enqueue(live);
     }
+  }
+
+  // A whole fleet may hear of it at one moment, and one agent is enough.
+  #noteWanted(id: ExecutableId): void {
+    const live = this.#options.inventory.find(id);
+    const ms = gatherMs + this.#options.random() * wantedSpreadMs;
+    this.#checkSoon(
+      live.filter(({ key }) => this.marks.get(key)?.id === id),
+      ms,
+    );
+  }
+
+  #checkSoon(live: readonly LiveExecutable[], ms: number): void {
+    this.#work.check(
+      live.filter(({ key }) => this.marks.latest(key)?.refused === false),
+      this.#options.random,
+    );
+    if (this.#work.checking > 0) this.#schedule(ms);
+  }
+
+  #noteFiles({ upload = [], waiting = [] }: FilesAsked): void {
+    const { onAsked } = this.#options;
+    if (onAsked === undefined) return;
+    for (const id of waiting) this.#sought.add(id);
+    if (upload.length > 0) onAsked(upload);
   }
 
   /** Takes in that the store did not know an executable which it once had acknowledged. */
@@ -268,9 +311,11 @@ export class Reporter {
   async #report(batch: readonly LiveExecutable[]): Promise<Outcome> {
     const sent = batch.map(({ executable }) => executable);
     try {
-      const { value: results, epoch } = await this.#options.client.report(sent);
+      const { value, epoch } = await this.#options.client.report(sent);
+      const { results } = value;
       this.#batchMax = Math.min(chunkMax, this.#batchMax * 2);
       const done = batch.map((live, at) => this.#acknowledge(live, sent[at]!.name, results[at]!, epoch));
+      this.#noteFiles(value);
       return this.#outcomeOf(done.every(Boolean));
     } catch (error) {
       return this.#failReport(batch, SymkeepError.from(error));
@@ -329,9 +374,11 @@ export class Reporter {
         id: live.executable.ids.htlhash,
         generation: mark.generation,
       }));
-      const { value: results, epoch } = await this.#options.client.check(asked);
+      const { value, epoch } = await this.#options.client.check(asked);
       if (epoch === undefined) return this.#fail(new SymkeepError('unavailable', 'a check without an epoch'));
+      const { results } = value;
       const done = items.map(({ live, mark }, at) => this.#applyCheck(live, mark, results[at]!, epoch));
+      this.#noteFiles(value);
       return this.#outcomeOf(done.every(Boolean));
     } catch (error) {
       return this.#fail(SymkeepError.from(error));

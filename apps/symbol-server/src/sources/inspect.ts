@@ -4,18 +4,18 @@ import {
   arangesBytesOf,
   type ByteSource,
   codeBytesOf,
+  definedIn,
   ElfError,
   type ElfImage,
-  type ElfSection,
-  functionsIn,
   type Identity,
   identify,
   openElf,
+  qualityOf,
   readHeader,
   sectionFlags,
-  sectionTypes,
   segmentFlags,
   segmentTypes,
+  symbolTableIn,
 } from '@symkeep/elf';
 import {
   type FileIds,
@@ -111,25 +111,6 @@ function checkWhole({ sections, segments }: ElfImage, kind: SourceKind, size: nu
   }
 }
 
-function qualityOf(image: ElfImage): Quality {
-  const has = (name: string) => image.section(name) !== undefined;
-  // A dwz file may hold strings alone.
-  if (has('.debug_info') || has('.debug_str')) return 'dwarf';
-  if (has('.gopclntab') || has('.data.rel.ro.gopclntab')) return 'gopclntab';
-  if (tableOf(image, 'symtab') !== undefined || has('.gnu_debugdata')) return 'symtab';
-  // Every dynamic executable has one; most define nothing in it.
-  return definedIn(image, 'dynsym').functions === 0 ? 'none' : 'dynsym';
-}
-
-function tableOf(image: ElfImage, name: 'symtab' | 'dynsym'): ElfSection | undefined {
-  return image.sections.find(({ type, hasContents }) => type === sectionTypes[name] && hasContents);
-}
-
-function definedIn(image: ElfImage, name: 'symtab' | 'dynsym') {
-  const table = tableOf(image, name);
-  return (table && attempt(() => functionsIn(table))) ?? { functions: 0, bytes: 0 };
-}
-
 function coveredBytes(image: ElfImage, quality: Quality): number {
   const code = codeBytesOf(image);
   switch (quality) {
@@ -139,7 +120,9 @@ function coveredBytes(image: ElfImage, quality: Quality): number {
       return code;
     case 'symtab':
       // Compressed in `.gnu_debugdata`, it covers all.
-      return tableOf(image, 'symtab') === undefined ? code : Math.min(code, definedIn(image, 'symtab').bytes);
+      return symbolTableIn(image, 'symtab') === undefined
+        ? code
+        : Math.min(code, definedIn(image, 'symtab').bytes);
     case 'dynsym':
       return Math.min(code, definedIn(image, 'dynsym').bytes);
     case 'none':
