@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutableId } from '@symkeep/protocol';
+import { type EpochSample, StoreUnavailable } from '@symkeep/cache';
+import { type ExecutableId, unseenRecordOf } from '@symkeep/protocol';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Archivist } from '../src/archive/archivist.ts';
@@ -12,13 +13,14 @@ import {
   encodeSegment,
   JournalDamage,
   type JournalEntry,
-  latestEntries,
+  joinedEntries,
   segmentKeys,
   writeSegment,
 } from '../src/archive/journal.ts';
 import { rebuild } from '../src/archive/rebuild.ts';
 import type { BlobStore } from '../src/blobs/blob-store.ts';
 import { DirectoryStore } from '../src/blobs/directory-store.ts';
+import { StoredRecord } from '../src/catalog/stored-record.ts';
 import { Lease } from '../src/jobs/lease.ts';
 import { type AppUnderTest, bash, bashId, messageOf, reportOf, startApp } from './app-under-test.ts';
 
@@ -64,6 +66,12 @@ async function recordOf(from: AppUnderTest, id: string): Promise<Record<string, 
   return messageOf(await from.get(`/v1/executables/${id}`));
 }
 
+function sampleOf({ deps }: AppUnderTest): EpochSample {
+  const sample = deps.catalog.epoch.sample();
+  if (sample instanceof StoreUnavailable) throw sample;
+  return sample;
+}
+
 async function rebuildInto(target: AppUnderTest) {
   const { store, clock, deps } = target;
   const done = rebuild({ store, clock, blobs, catalog: deps.catalog, onProgress: () => undefined });
@@ -104,17 +112,24 @@ describe('a journal segment', () => {
     );
   });
 
-  it('gives way to later ones, executable by executable', async () => {
-    const version = (n: number) => ({ ...entry, record: Uint8Array.of(n) });
-    const other = { ...entry, id: idOf(1) as ExecutableId };
-    await writeSegment(blobs, 1_000, head, [version(1), other, version(2)]);
-    await writeSegment(blobs, 2_000, head, [version(3)]);
-    const latest: JournalEntry[] = [];
-    for await (const one of latestEntries(blobs, await segmentKeys(blobs))) latest.push(one);
-    expect(latest.map(({ id, record }) => [id, record[0]])).toEqual([
-      [other.id, 0x80],
-      [bashId, 3],
-    ]);
+  it('is joined with the others, executable by executable, in as many parts as it takes', async () => {
+    const recordNamed = (name: string) =>
+      StoredRecord.of({ ...unseenRecordOf(bashId as ExecutableId, 1), names: [name] }).wire;
+    const named = (name: string) => ({ ...entry, record: recordNamed(name) });
+    const others = Array.from({ length: 20 }, (_, n) => ({ ...entry, id: idOf(n) as ExecutableId }));
+    await writeSegment(blobs, 1_000, head, [named('/a'), ...others, named('/b')]);
+    await writeSegment(blobs, 2_000, head, [named('/c')]);
+    for (const partBytes of [1, 100, 1_000_000]) {
+      const joined = new Map<string, JournalEntry>();
+      let count = 0;
+      for await (const one of joinedEntries(blobs, await segmentKeys(blobs), partBytes)) {
+        joined.set(one.id, one);
+        count++;
+      }
+      expect([count, joined.size]).toEqual([21, 21]);
+      expect(joined.get(others[7]!.id)).toMatchObject({ record: Buffer.of(0x80) });
+      expect(StoredRecord.read(joined.get(bashId)!.record).record.names).toEqual(['/a', '/b', '/c']);
+    }
   });
 });
 
@@ -190,7 +205,7 @@ describe('the archivist', () => {
     await archivist.compact(true);
     expect([before, (await segmentKeys(blobs)).length]).toEqual([6, 1]);
     const ids: string[] = [];
-    for await (const { id } of latestEntries(blobs, await segmentKeys(blobs))) ids.push(id);
+    for await (const { id } of joinedEntries(blobs, await segmentKeys(blobs))) ids.push(id);
     expect(ids.sort()).toEqual([bashId, idOf(2)].sort());
     await archivist.stop();
     const next = archivistOf(server);
@@ -234,6 +249,51 @@ describe('a rebuild', () => {
     expect(found.items).toHaveLength(1);
     expect(await rebuildInto(empty)).toMatchObject({ records: 251 });
     expect(await recordOf(empty, bashId)).toEqual(before);
+  });
+
+  it('brings back what the store had before a loss, though the journal has gone on since', async () => {
+    const { clock, deps } = server;
+    await server.post('/v1/executables', reportOf(bash, executable(1)));
+    const frame = { id: bashId, function: 'main', file: '/a.c', line: 3 };
+    await server.post('/v1/frames', { frames: [{ ...frame, address: '0x2f010' }] });
+    const id = bashId as ExecutableId;
+    const source = {
+      digest: '11'.repeat(32),
+      bytes: 9,
+      kind: 'debug',
+      quality: 'dwarf',
+      covered: 7,
+    } as const;
+    await deps.catalog.sources.add(id, { ...source, trust: 'ci' }, sampleOf(server));
+    await archivist.advance();
+    const before = await recordOf(server, bashId);
+
+    const second = await startApp();
+    await second.clock.advance(clock.wall() - second.clock.wall() + 86_400_000);
+    const archivistOfSecond = archivistOf(second);
+    await second.post('/v1/executables', reportOf({ ...bash, name: '/opt/bash' }));
+    await second.post('/v1/frames', { frames: [{ ...frame, address: '0x2f020' }] });
+    const other = { ...source, digest: '22'.repeat(32), trust: 'agent' } as const;
+    await second.deps.catalog.sources.add(id, other, sampleOf(second));
+    await archivistOfSecond.advance();
+    await archivistOfSecond.compact(true);
+
+    // Into the store that has some of it, and into an empty one.
+    for (const target of [second, await startApp()]) {
+      await rebuildInto(target);
+      await target.clock.advance(1_000);
+      expect(await recordOf(target, bashId)).toMatchObject({
+        names: expect.arrayContaining(['/usr/bin/bash', '/opt/bash']),
+        firstSeen: before.firstSeen,
+      });
+      for (const address of ['0x2f010', '0x2f020']) {
+        const found = await messageOf(await target.get(`/v1/executables/${bashId}/frames/${address}`));
+        expect(found).toMatchObject({ status: 0, frames: [{ function: 'main' }] });
+      }
+      const set = await target.deps.catalog.sources.read(id);
+      expect(set).toMatchObject({ sources: [source, other] });
+      expect((await target.get(`/v1/executables/${idOf(1)}`)).status).toBe(200);
+    }
   });
 
   it('joins what agents reported meanwhile', async () => {

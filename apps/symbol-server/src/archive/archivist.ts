@@ -20,7 +20,7 @@ import {
   framesBytesMax,
   type JournalEntry,
   type JournalHead,
-  latestEntries,
+  joinedEntries,
   readSegment,
   segmentKeys,
   writeSegment,
@@ -203,8 +203,8 @@ export class Archivist {
   }
 
   /**
-   * Folds the segments into few once they are many, or at once after an erasure, whose traces are to go: writes the last
-   * entry of each executable anew, then removes the segments that were there before.
+   * Folds the segments into few once they are many, or at once after an erasure, whose traces are to go: writes what they
+   * say of each executable anew, then removes the segments that were there before.
    */
   async compact(force = false): Promise<void> {
     const { blobs } = this.#deps;
@@ -213,7 +213,7 @@ export class Archivist {
     const erased = await erasedIds(blobs);
     const head = (await readSegment(blobs, keys.at(-1)!))?.head ?? unheard;
     const segments = this.#segments();
-    for await (const entry of latestEntries(blobs, keys))
+    for await (const entry of joinedEntries(blobs, keys))
       if (!erased.has(entry.id)) await segments.add(entry);
     await segments.end(head);
     for (const key of keys) await blobs.remove(key);

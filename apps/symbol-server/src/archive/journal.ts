@@ -1,6 +1,6 @@
 // The journal: what Redis holds of executables, kept in the blob store so that an empty Redis can be filled again. It is a
-// row of segments that are never changed; each entry states all that was known of one executable at that time, so the
-// last entry of an executable says it all, and reading may begin anywhere.
+// row of segments that are never changed; each entry states all that was known of one executable at that time. The last one
+// says it all unless the store had lost something by then; so what counts is all entries of an executable, joined.
 //
 //   journal/<Unix ms, 15 digits>-<random>   "SKJ1", then one zstd frame with a checksum, which holds
 //     a head     u32 length, MessagePack {cursor, epoch}: how far the event log is in this segment and those before
@@ -8,9 +8,10 @@
 //
 // Lengths are little-endian. docs/formats.md says why a version changed.
 import { randomBytes } from 'node:crypto';
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { decode, type ExecutableId, encode } from '@symkeep/protocol';
 import type { BlobStore } from '../blobs/blob-store.ts';
+import { joinEntries } from './join-entries.ts';
 
 const magic = 'SKJ1';
 const prefix = 'journal/';
@@ -19,6 +20,8 @@ export const segmentBytesMax = 256 * 1024 * 1024;
 /** Of the agents' frames in one entry: over a million frames. */
 export const framesBytesMax = 128 * 1024 * 1024;
 const windowLogMax = 24;
+/** Of segments, compressed, whose entries may be in memory at once: some hundred megabytes. */
+const partBytesUsual = 32 * 1024 * 1024;
 
 /** How far the journal follows the event log. */
 export interface JournalHead {
@@ -106,20 +109,37 @@ export async function segmentKeys(blobs: BlobStore): Promise<string[]> {
   return keys;
 }
 
-/** The last entry of each executable, in the order of the segments; each segment is read twice, none is held for long. */
-export async function* latestEntries(
+/**
+ * What the segments say of each executable, all its entries joined. Executables are taken in parts, so that only some are
+ * in memory at a time; the segments are read once for each part.
+ */
+export async function* joinedEntries(
   blobs: BlobStore,
   keys: readonly string[],
+  partBytes = partBytesUsual,
 ): AsyncGenerator<JournalEntry> {
-  const latest = new Map<ExecutableId, string>();
-  for (const key of keys) {
-    for (const { id } of (await readSegment(blobs, key))?.entries ?? []) latest.set(id, key);
+  const parts = Math.max(1, Math.ceil((await bytesOf(blobs, new Set(keys))) / partBytes));
+  for (let part = 0; part < parts; part++) {
+    const joined = new Map<ExecutableId, JournalEntry>();
+    for (const key of keys) {
+      for (const entry of (await readSegment(blobs, key))?.entries ?? []) {
+        if (partOf(entry.id, parts) !== part) continue;
+        const earlier = joined.get(entry.id);
+        joined.set(entry.id, earlier === undefined ? entry : joinEntries(earlier, entry));
+      }
+    }
+    yield* joined.values();
   }
-  for (const key of keys) {
-    const entries = (await readSegment(blobs, key))?.entries ?? [];
-    const last = new Map(entries.map((entry) => [entry.id, entry]));
-    for (const entry of last.values()) if (latest.get(entry.id) === key) yield entry;
-  }
+}
+
+async function bytesOf(blobs: BlobStore, keys: ReadonlySet<string>): Promise<number> {
+  let sum = 0;
+  for await (const { key, bytes } of blobs.list(prefix)) if (keys.has(key)) sum += bytes;
+  return sum;
+}
+
+function partOf(id: ExecutableId, parts: number): number {
+  return crc32(id) % parts;
 }
 
 export async function readSegment(

@@ -1,5 +1,5 @@
 // Fills a store from the blob store: every record with its aliases, agents' frames, sources and symbol tables, as the
-// journal last stated them. What the store has already is joined, never overwritten, so it can run beside agents
+// journal states them. What the store has already is joined, never overwritten, so it can run beside agents
 // that report again, be interrupted, and be run twice.
 import { type Clock, type EpochSample, type Store, type StoreKey, StoreUnavailable } from '@symkeep/cache';
 import type { ExecutableId } from '@symkeep/protocol';
@@ -10,10 +10,13 @@ import { framesAt, sourcesAt } from '../catalog/keys.ts';
 import { StoredRecord } from '../catalog/stored-record.ts';
 import type { TableBytes } from '../catalog/tables.ts';
 import { erasedIds } from './erasures.ts';
-import { type JournalEntry, latestEntries, segmentKeys } from './journal.ts';
+import { joinSets, joinWindows } from './join-entries.ts';
+import { type JournalEntry, joinedEntries, segmentKeys } from './journal.ts';
 
 /** Executables restored at once. */
 const batchMax = 100;
+/** Rounds of compare-and-set on one value. */
+const roundsMax = 16;
 /** Longer than a server takes to see the flag. */
 const flagSeenMs = 2_500;
 /** The flag outlives a rebuild that was killed by this. */
@@ -65,7 +68,7 @@ class Rebuild {
     const erased = await erasedIds(blobs);
     await this.#bury([...erased.keys()]);
     let batch: JournalEntry[] = [];
-    for await (const entry of latestEntries(blobs, await segmentKeys(blobs))) {
+    for await (const entry of joinedEntries(blobs, await segmentKeys(blobs))) {
       if (erased.has(entry.id)) continue;
       batch.push(entry);
       if (batch.length < batchMax) continue;
@@ -112,19 +115,21 @@ class Rebuild {
     this.#done.tables++;
   }
 
-  /** Agents' frames and sources, where nothing is there yet; what agents reported meanwhile is as good. */
+  /** Agents' frames and sources, joined with what came meanwhile. */
   async #restoreValues(entries: readonly JournalEntry[]): Promise<void> {
-    const values: [StoreKey, Uint8Array][] = entries.flatMap(({ id, frames, sources }) => [
-      ...frames.map(([window, value]): [StoreKey, Uint8Array] => [
-        framesAt(id, BigInt(`0x${window}`)),
-        value,
-      ]),
-      ...(sources === null ? [] : [[sourcesAt(id), sources] as [StoreKey, Uint8Array]]),
-    ]);
-    const outcomes = await this.#deps.store.swap(
-      values.map(([at, value]) => ({ at, expected: null, value })),
-    );
-    for (const outcome of outcomes) if (outcome instanceof StoreUnavailable) throw outcome;
+    const { store } = this.#deps;
+    let open = entries.flatMap(valuesOf);
+    for (let round = 0; open.length > 0; round++) {
+      if (round === roundsMax) throw new StoreUnavailable('contended', 'too many writers at once');
+      const read = await store.get(open.map(({ at }) => at));
+      const swaps = open.map(({ at, value, join }, index) => {
+        const current = known(read[index]!);
+        const expected = current === null ? null : new Uint8Array(current);
+        return { at, expected, value: expected === null ? value : join(value, expected) };
+      });
+      const swapped = (await store.swap(swaps)).map(known);
+      open = open.filter((_, index) => !swapped[index]!.swapped);
+    }
     this.#done.frameWindows += entries.reduce((sum, { frames }) => sum + frames.length, 0);
   }
 
@@ -133,6 +138,26 @@ class Rebuild {
     if (sample instanceof StoreUnavailable) throw sample;
     return sample;
   }
+}
+
+/** A value as the journal has it, and the rule by which it joins a later one. */
+interface Value {
+  readonly at: StoreKey;
+  readonly value: Uint8Array;
+  readonly join: (earlier: Uint8Array, later: Uint8Array) => Uint8Array;
+}
+
+function valuesOf({ id, frames, sources }: JournalEntry): Value[] {
+  const windows = frames.map(([window, value]) => ({
+    ...{ at: framesAt(id, BigInt(`0x${window}`)), value },
+    join: joinWindows,
+  }));
+  return sources === null ? windows : [...windows, { at: sourcesAt(id), value: sources, join: joinSets }];
+}
+
+function known<T>(value: T | StoreUnavailable): T {
+  if (value instanceof StoreUnavailable) throw value;
+  return value;
 }
 
 /** The file form of an archived table, in ranges. */

@@ -22,6 +22,7 @@ import { Alias, type Entry, Tombstone } from './entry.ts';
 import type { Change, Changed, EntryCache, Records } from './records.ts';
 import { type SearchPage, type SearchQuery, search } from './search.ts';
 import { StoredRecord } from './stored-record.ts';
+import { withEarlier } from './with-earlier.ts';
 
 export type LookupOutcome = StoredRecord | 'not_found' | 'erased' | 'unavailable';
 
@@ -297,17 +298,11 @@ function announced(current: Entry | null): ReturnType<Change['next']> {
   return current instanceof StoredRecord ? { entry: current, event: 'record', wanted: true } : null;
 }
 
-// What an agent reported since lacks what its earlier record had: its symbols are those of the earlier one.
 function restored(current: Entry | null, earlier: ExecutableRecord): ReturnType<Change['next']> {
   if (current instanceof Tombstone) return null;
   if (!(current instanceof StoredRecord)) return { entry: StoredRecord.of(earlier), event: 'record' };
-  const now = current.record;
-  const symbols = now.symbols.state === 'ready' ? now.symbols : earlier.symbols;
-  const joined = { ...mergeRecords(now, earlier), symbols };
-  if (sameFacts(joined, now)) return null;
-  const version = Math.max(now.version, earlier.version) + 1;
-  const generation = Math.max(now.generation, earlier.generation) + 1;
-  return { entry: StoredRecord.of({ ...joined, version, generation }), event: 'symbols' };
+  const joined = withEarlier(current.record, earlier);
+  return joined === current.record ? null : { entry: StoredRecord.of(joined), event: 'symbols' };
 }
 
 function assertDone(outcomes: ReadonlyMap<ExecutableId, Changed | StoreUnavailable>): void {

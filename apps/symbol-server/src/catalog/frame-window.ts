@@ -36,6 +36,12 @@ export class FrameWindow {
     return this.frames.get(offsetIn(address));
   }
 
+  /** With the frames of another account of the same window; null if it says nothing new. */
+  joinedWith(other: FrameWindow): FrameWindow | null {
+    const more = Array.from(other.frames, ([offset, frame]) => ({ address: BigInt(offset), frame }));
+    return this.with(more, Math.max(this.stamp, other.stamp));
+  }
+
   /** With more frames joined in; null if they say nothing new. Over the limit, further addresses are left out. */
   with(more: readonly { address: Address; frame: Frame }[], stamp: number): FrameWindow | null {
     const frames = new Map(this.frames);

@@ -118,6 +118,47 @@ function joinSources(known: Source, again: Source): Source {
   return { ...kept, trust };
 }
 
+/** Whether a later set has grown from an earlier one: if not, the store had lost that. */
+export function isContinued(earlier: SourceSet, later: SourceSet): boolean {
+  const has = (all: readonly { digest: string }[], max: number, { digest }: { digest: string }) =>
+    all.length === max || all.some((one) => one.digest === digest);
+  return (
+    earlier.sources.every((source) => has(later.sources, sourcesMax, source)) &&
+    earlier.tables.every((table) => has(later.tables, tablesMax, table))
+  );
+}
+
+/**
+ * The set of a store that had lost everything, joined with the one of before; the same set if that has nothing more. What
+ * was taken out in either stays out. Its table is to be made again, of all.
+ */
+export function joinedSets(earlier: SourceSet, later: SourceSet): SourceSet {
+  if (isContinued(earlier, later)) return later;
+  const version = Math.max(earlier.version, later.version) + 1;
+  const before = new Map(earlier.sources.map((source) => [source.digest, source]));
+  const own = later.sources.map((source) => asBefore(source, before.get(source.digest)));
+  const lost = earlier.sources.filter(({ digest }) => !own.some((source) => source.digest === digest));
+  const sources = [...own, ...lost].sort(compareSources).slice(0, sourcesMax);
+  const tables = [...new Map([...earlier.tables, ...later.tables].map((one) => [one.digest, one])).values()]
+    .sort((a, b) => b.at - a.at)
+    .slice(0, tablesMax);
+  const pinned = later.pinned ?? earlier.pinned;
+  const dependents = [...new Set([...(earlier.dependents ?? []), ...(later.dependents ?? [])])];
+  return {
+    ...{ version, sources, tables },
+    ...(pinned === undefined ? {} : { pinned }),
+    ...(dependents.length === 0 ? {} : { dependents: dependents.slice(0, dependentsMax) }),
+  };
+}
+
+// Of one file: the higher trust, and the verdict that either has. Whether its bytes are there, the later knows.
+function asBefore(now: Source, before: Source | undefined): Source {
+  if (before === undefined) return now;
+  const trust = trusts.indexOf(before.trust) > trusts.indexOf(now.trust) ? before.trust : now.trust;
+  const quarantined = now.quarantined ?? before.quarantined;
+  return { ...now, trust, ...(quarantined === undefined ? {} : { quarantined }) };
+}
+
 /**
  * The set with a file that an admin wants instead of the others of its kind, whatever they are: these are taken out, and
  * an earlier verdict on the file itself is lifted.
