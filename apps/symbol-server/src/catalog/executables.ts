@@ -19,6 +19,7 @@ import {
   sameFacts,
 } from '@symkeep/protocol';
 import { Alias, type Entry, Tombstone } from './entry.ts';
+import { tableAt } from './keys.ts';
 import type { Change, Changed, EntryCache, Records } from './records.ts';
 import { type SearchPage, type SearchQuery, search } from './search.ts';
 import { StoredRecord } from './stored-record.ts';
@@ -249,8 +250,7 @@ function both(
   const one = first(current);
   const two = second(one === null ? current : one.entry);
   if (one === null || two === null) return two ?? one;
-  const event = two.event ?? one.event;
-  return event === undefined ? { entry: two.entry } : { entry: two.entry, event };
+  return { ...one, ...two };
 }
 
 function joined(
@@ -300,9 +300,17 @@ function announced(current: Entry | null): ReturnType<Change['next']> {
 
 function restored(current: Entry | null, earlier: ExecutableRecord): ReturnType<Change['next']> {
   if (current instanceof Tombstone) return null;
-  if (!(current instanceof StoredRecord)) return { entry: StoredRecord.of(earlier), event: 'record' };
+  if (!(current instanceof StoredRecord))
+    return { entry: StoredRecord.of(earlier), event: 'record', ...keepTable(earlier) };
   const joined = withEarlier(current.record, earlier);
-  return joined === current.record ? null : { entry: StoredRecord.of(joined), event: 'symbols' };
+  const keep = keepTable(joined);
+  if (joined === current.record) return keep.keep === undefined ? null : { entry: current, ...keep };
+  return { entry: StoredRecord.of(joined), event: 'symbols', ...keep };
+}
+
+// Until a record names it, a table goes by itself.
+function keepTable({ id, symbols: { digest } }: ExecutableRecord): { keep?: string } {
+  return digest === undefined ? {} : { keep: tableAt(id, digest).key };
 }
 
 function assertDone(outcomes: ReadonlyMap<ExecutableId, Changed | StoreUnavailable>): void {
