@@ -29,6 +29,8 @@ import { StoreWatch } from './store-health.ts';
 
 /** How long a start waits for Redis; then the server listens anyway, answers 503, and recovers by itself. */
 const redisWaitMs = 3_000;
+/** Events of this time are heard of at once: far below what anyone notices, and at a thousand changes a second a tenth of the reads. */
+const gatherMs = 10;
 /** How often Redis' own settings are looked at, beside every reconnect: someone may mend or break them. */
 const lookEveryMs = 10_000;
 
@@ -141,7 +143,7 @@ async function createParts(config: ServerConfig, { clock, log }: ProcessDeps) {
   const client = createRedis(redisUrl, onTrouble);
   const store = new RedisStore(client, { clock, namespace });
   const blobs = await openBlobs(config, clock);
-  const catalog = createCatalog({ store, clock, cacheBytes, archive: tableArchive(blobs) });
+  const catalog = createCatalog({ store, clock, cacheBytes, gatherMs, archive: tableArchive(blobs) });
   const queue = new JobQueue({ client: createRedis(redisUrl, onTrouble), namespace, clock });
   const jobs = new QueuedJobs(catalog, queue);
   const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: config });

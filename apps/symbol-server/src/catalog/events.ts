@@ -37,6 +37,7 @@ export class EventFeed {
   readonly #epoch: Epoch;
   readonly #clock: Clock;
   readonly #caches: Invalidated;
+  readonly #gatherMs: number;
   readonly #waiting = new Set<() => void>();
   #position: EventCursor | undefined;
   #stopping = new AbortController();
@@ -44,7 +45,9 @@ export class EventFeed {
   /** Counted since start. */
   readonly counts = { events: 0, resets: 0, outages: 0 };
 
-  constructor(store: Store, epoch: Epoch, clock: Clock, caches: Invalidated) {
+  /** `gatherMs`: how long what has happened may stay unheard, so that much of it is heard at once. */
+  constructor(store: Store, epoch: Epoch, clock: Clock, caches: Invalidated, gatherMs = 0) {
+    this.#gatherMs = gatherMs;
     this.#store = store;
     this.#epoch = epoch;
     this.#clock = clock;
@@ -114,8 +117,10 @@ export class EventFeed {
       if (healthy && this.#position !== undefined && !signal.aborted) {
         const waited = await this.#store.waitForEvents(this.#position, waitMs, signal);
         healthy = !(waited instanceof StoreUnavailable);
+        // Each read asks all shards: what comes close together is read at once.
+        if (healthy && this.#gatherMs > 0) await this.#pause(this.#gatherMs, signal);
       }
-      if (!healthy && !signal.aborted) await this.#pause(signal);
+      if (!healthy && !signal.aborted) await this.#pause(retryMs, signal);
     }
   }
 
@@ -128,9 +133,10 @@ export class EventFeed {
     return true;
   }
 
-  async #pause(signal: AbortSignal): Promise<void> {
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
     try {
-      await this.#clock.sleep(retryMs, signal);
+      await this.#clock.sleep(ms, signal);
     } catch (error) {
       if (!signal.aborted) throw error;
     }

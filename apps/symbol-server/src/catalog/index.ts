@@ -66,6 +66,8 @@ export interface CatalogDeps {
   readonly archive?: TableArchive;
   /** Default `epochCheckMs`. */
   readonly epochEveryMs?: number;
+  /** How long events may stay unheard, so that many are read at once; each read costs the same. Default 0. */
+  readonly gatherMs?: number;
 }
 
 export interface Catalog {
@@ -94,6 +96,7 @@ export function createCatalog({
   cacheBytes,
   archive,
   epochEveryMs = epochCheckMs,
+  gatherMs = 0,
 }: CatalogDeps): Catalog {
   declareLifetimes();
   const epoch = new Epoch(store);
@@ -119,7 +122,7 @@ export function createCatalog({
     all,
   };
   epoch.onChange(caches.all);
-  const events = new EventFeed(store, epoch, clock, caches);
+  const events = new EventFeed(store, epoch, clock, caches, gatherMs);
   const sources = new Sources(store);
   const demand = new Demand(store, clock, async (ids) => {
     const sample = epoch.sample();

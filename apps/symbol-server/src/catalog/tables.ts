@@ -32,6 +32,8 @@ import { TableFrames } from './table-frames.ts';
 
 /** Pages of one write: about half a megabyte on its way. */
 const pagesPerWrite = 128;
+/** With its header, what the store swaps in one script, all or nothing. */
+const pagesWithHeaderMax = 48;
 /** A table that no record names by then goes by itself: who wrote it has died before the flip. */
 const unnamedMs = 3_600_000;
 
@@ -126,6 +128,7 @@ export class Tables {
     const length = headerLengthOf(await bytes(0, headerPrefixBytes));
     const header = await bytes(0, length);
     const table = openSymbolTable(header);
+    const headerValue: [StoreKey, Uint8Array] = [tableHeaderAt(id, digest), header];
     for (let from = 0; from < table.pageCount; from += pagesPerWrite) {
       const to = Math.min(from + pagesPerWrite, table.pageCount);
       const start = table.pageOffsets[from]!;
@@ -135,11 +138,13 @@ export class Tables {
         const at = offset - start;
         return [tablePageAt(id, digest, from + index), chunk.subarray(at, at + pageBytes)];
       });
+      // Few enough for one step of the store.
+      if (table.pageCount <= pagesWithHeaderMax) return this.#put([...pages, headerValue], sample);
       const outage = await this.#put(pages, sample);
       if (outage !== undefined) return outage;
     }
     // The header last: whoever finds it finds all pages.
-    return this.#put([[tableHeaderAt(id, digest), header]], sample);
+    return this.#put([headerValue], sample);
   }
 
   async #put(

@@ -21,8 +21,11 @@ export interface ExtractionLimits {
 
 /** The largest library measured (Chromium's, 4 GB of DWARF) takes 3 GB and two minutes with one thread. */
 export const extractionLimits: ExtractionLimits = { memoryBytes: 4 * 1024 ** 3, timeMs: 300_000 };
-/** Uses of one child: what leaks in it, or fragments, ends with it. */
-const usesMax = 100;
+/**
+ * Uses of one child: what leaks in it, or fragments, ends with it. A start costs as much of the processor as a hundred small
+ * files do, so it is spread over more.
+ */
+const usesMax = 2_000;
 
 export interface ExtractorOptions {
   readonly clock: Clock;

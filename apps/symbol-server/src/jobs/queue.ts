@@ -58,17 +58,19 @@ export class JobQueue {
   }
 
   /**
-   * Adds a job that is not there yet; runs one again that has ended. `priority` 0 comes first, then 1, 2, …. Throws
-   * `unavailable`.
+   * Adds a job that is not there yet; runs one again that has ended; leaves one that waits or runs. `before` is done before
+   * any of it, but not for one that runs. `priority` 0 comes first, then 1, 2, …. Throws `unavailable`, and what `before` throws.
    */
-  add(job: string, data: JobData, priority = 0): Promise<void> {
-    return this.#ask(async (queue) => {
-      const known = await queue.getJob(job);
-      const state = await known?.getState();
+  async add(job: string, data: JobData, before: () => Promise<void>, priority = 0): Promise<void> {
+    const known = await this.#ask((queue) => queue.getJob(job));
+    const state = known === undefined ? 'unknown' : await this.#ask(() => known.getState());
+    if (state === 'active') return;
+    await before();
+    await this.#ask(async (queue) => {
       // BullMQ ignores an `add` under an ID that it keeps.
       if (state === 'failed') return known!.retry('failed', { resetAttemptsMade: true });
       if (state === 'completed') await known!.remove();
-      else if (state !== undefined && state !== 'unknown') return;
+      else if (state !== 'unknown') return;
       await queue.add(queueName, data, { jobId: job, ...(priority === 0 ? {} : { priority }) });
     });
   }

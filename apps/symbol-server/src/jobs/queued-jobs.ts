@@ -23,14 +23,15 @@ export class QueuedJobs implements Jobs {
 
   async enqueue(id: ExecutableId, set: SourceSet, priority = 0): Promise<string> {
     const job = jobIdOf(id, set);
-    const known = await this.#queue.state(job);
-    if (known?.state === 'running') return job;
+    await this.#queue.add(job, { id }, () => this.#queued(id, set), priority);
+    return job;
+  }
+
+  async #queued(id: ExecutableId, { version }: SourceSet): Promise<void> {
     const sample = this.#catalog.epoch.sample();
     if (sample instanceof StoreUnavailable) throw unavailable(sample);
-    const outage = (await this.#catalog.states.queued(id, set.version, sample)) ?? sample.outage();
+    const outage = (await this.#catalog.states.queued(id, version, sample)) ?? sample.outage();
     if (outage !== undefined && outage !== null) throw unavailable(outage);
-    await this.#queue.add(job, { id }, priority);
-    return job;
   }
 
   state(job: string): Promise<JobState | null> {

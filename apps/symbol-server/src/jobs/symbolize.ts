@@ -2,7 +2,7 @@
 // whoever does the job again comes to the same end: table file, archive, pages in the store, flip of the record, a line in
 // the set. Only the flip is seen from outside.
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { type EpochSample, StoreUnavailable } from '@symkeep/cache';
+import { type Clock, type EpochSample, StoreUnavailable } from '@symkeep/cache';
 import { type ExecutableId, parseExecutableId, SymkeepError } from '@symkeep/protocol';
 import { headerLengthOf, headerPrefixBytes, openSymbolTable, symbolTableVersion } from '@symkeep/symbols';
 import type { Logger } from 'pino';
@@ -23,6 +23,10 @@ import { type DerivedTable, PartExtraction } from './part-extraction.ts';
 import { planOf, readyTable } from './plan.ts';
 import { JobFailure, type RunningJob } from './queue.ts';
 
+/** A job that is over by then was never seen to run: most are, and saying so would cost more than they do. */
+const runningMs = 250;
+/** Tables up to this are read at once to be put into the store. */
+const readWholeBytesMax = 1_048_576;
 /** Of a record's reason: it goes with every reply that has the record. */
 const reasonLengthMax = 500;
 /** Share of the work that is done once the table is made; the rest is putting it where it belongs. */
@@ -33,6 +37,7 @@ export interface SymbolizerDeps {
   readonly blobs: BlobStore;
   readonly extractor: Extractor;
   readonly jobs: Jobs;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
@@ -81,12 +86,37 @@ export class Symbolizer {
     if (set.pinned !== undefined)
       throw new JobFailure('missing_table', `the pinned table ${set.pinned} is gone`, false);
     if (parts.length === 0) return this.#withdraw(id, set, sample);
-    known(await this.#deps.catalog.states.running(id, set.version, sample));
     const derivation = new PartExtraction({ ...this.#deps, sources: this.#deps.catalog.sources }, id, sample);
-    const derived = await derivation.derive(parts, (done) => progress(done * derivedShare));
+    const saying = this.#sayRunning(id, set, sample);
+    let derived: DerivedTable;
+    try {
+      derived = await derivation.derive(parts, async (done) => {
+        if (saying.isSaid()) await progress(done * derivedShare);
+      });
+    } finally {
+      await saying.end();
+    }
     if (this.#ending) throw new JobFailure('unavailable', 'the worker ends', true);
     await this.#publish(id, set, derived, sample);
-    await progress(1);
+  }
+
+  /** Says in the record that the job runs, once it has for a while; `end` resolves when nothing more will be said. */
+  #sayRunning(
+    id: ExecutableId,
+    { version }: SourceSet,
+    sample: EpochSample,
+  ): { isSaid: () => boolean; end: () => Promise<void> } {
+    let said: Promise<StoreUnavailable | undefined> | undefined;
+    const cancel = this.#deps.clock.setTimer(runningMs, () => {
+      said = this.#deps.catalog.states.running(id, version, sample);
+    });
+    return {
+      isSaid: () => said !== undefined,
+      end: async () => {
+        cancel();
+        known(await said);
+      },
+    };
   }
 
   async #publish(
@@ -110,7 +140,13 @@ export class Symbolizer {
     const file = await open(path, 'r');
     try {
       await this.#deps.blobs.keepFile(tableKey(id, digest), path);
-      const generation = await this.#flip(id, set, { ...facts, ...reason }, bytesOf(file), sample);
+      const generation = await this.#flip(
+        id,
+        set,
+        { ...facts, ...reason },
+        await bytesOf(file, bytes),
+        sample,
+      );
       const partial = troubles.length === 0 ? {} : { partial: true as const };
       const made = { digest, generation, format: symbolTableVersion, quality, from, ...partial };
       await this.#conclude(id, set, sample, {}, made);
@@ -231,11 +267,14 @@ export class Symbolizer {
   }
 }
 
-function bytesOf(file: FileHandle): TableBytes {
-  return async (start, end) => {
+async function bytesOf(file: FileHandle, length: number): Promise<TableBytes> {
+  const read = async (start: number, end: number) => {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(end - start), 0, end - start, start);
     return buffer.subarray(0, bytesRead);
   };
+  if (length > readWholeBytesMax) return read;
+  const whole = await read(0, length);
+  return async (start, end) => whole.subarray(start, end);
 }
 
 function reasonOf(troubles: readonly { code: string; message: string }[]): string {

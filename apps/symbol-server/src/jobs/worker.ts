@@ -21,6 +21,8 @@ import { Symbolizer } from './symbolize.ts';
 
 /** Records that jobs change; each is read a few times within a second. */
 const cacheBytes = 16 * 2 ** 20;
+/** Its cache saves a read now and then; a change is checked by the store anyway. */
+const gatherMs = 250;
 /** How long a start waits for Redis before it goes on, and takes jobs when Redis comes. */
 const redisWaitMs = 3_000;
 /** Longer than a round of the reconciler takes; a worker that died has its place taken after it. */
@@ -57,11 +59,11 @@ export async function startWorker(
   const client = createRedis(redisUrl, onTrouble);
   const store = new RedisStore(client, { clock, namespace });
   const blobs = await openBlobs(config, clock);
-  const catalog = createCatalog({ store, clock, cacheBytes, archive: tableArchive(blobs) });
+  const catalog = createCatalog({ store, clock, cacheBytes, gatherMs, archive: tableArchive(blobs) });
   const queue = new JobQueue({ client: createRedis(redisUrl, onTrouble), namespace, clock });
   const jobs = new QueuedJobs(catalog, queue);
   const extractor = new Extractor({ clock, children: concurrency });
-  const symbolizer = new Symbolizer({ catalog, blobs, extractor, jobs, log });
+  const symbolizer = new Symbolizer({ catalog, blobs, extractor, jobs, clock, log });
   const lease = new Lease(store, 'reconciler', leaseMs);
   const reconciler = new Reconciler({ store, catalog, jobs, lease, clock, log });
   const archivist = new Archivist({

@@ -18,6 +18,8 @@ afterAll(async () => {
   await redis?.remove();
 });
 
+const nothing = async () => undefined;
+
 function url(): string {
   return `unix://${redis.socket}`;
 }
@@ -49,8 +51,8 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
   it('runs a job once however often it is asked for', async () => {
     const queue = await queueIn('once');
     const ran: string[] = [];
-    await Promise.all([1, 2, 3].map(() => queue.add('a-1', { id: 'a' })));
-    await queue.add('b-1', { id: 'b' });
+    await Promise.all([1, 2, 3].map(() => queue.add('a-1', { id: 'a' }, nothing)));
+    await queue.add('b-1', { id: 'b' }, nothing);
     expect(await queue.state('a-1')).toEqual({ state: 'queued', progress: 0, position: 1 });
     expect(await queue.state('none-1')).toBeNull();
     runnerIn('once', async ({ data, progress }) => {
@@ -64,9 +66,9 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
 
   it('says the place of each job, those without a priority first', async () => {
     const queue = await queueIn('places');
-    await queue.add('late-1', { id: 'late' }, 5);
-    for (const job of ['a-1', 'b-1']) await queue.add(job, { id: job });
-    await queue.add('later-1', { id: 'later' }, 9);
+    await queue.add('late-1', { id: 'late' }, nothing, 5);
+    for (const job of ['a-1', 'b-1']) await queue.add(job, { id: job }, nothing);
+    await queue.add('later-1', { id: 'later' }, nothing, 9);
     const places = ['a-1', 'b-1', 'late-1', 'later-1'].map(async (job) => (await queue.state(job))?.position);
     expect(await Promise.all(places)).toEqual([1, 2, 3, 4]);
   });
@@ -77,13 +79,13 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
     runnerIn('again', async () => {
       if (++runs === 1) throw new JobFailure('malformed', 'no: ELF file', false);
     });
-    await queue.add('a-1', { id: 'a' });
+    await queue.add('a-1', { id: 'a' }, nothing);
     const failed = await until(queue, 'a-1', 'failed');
     expect(failed.error).toEqual({ code: 'malformed', message: 'no: ELF file' });
-    await queue.add('a-1', { id: 'a' });
+    await queue.add('a-1', { id: 'a' }, nothing);
     await until(queue, 'a-1', 'done');
     expect(runs).toBe(2);
-    await queue.add('a-1', { id: 'a' });
+    await queue.add('a-1', { id: 'a' }, nothing);
     while (runs < 3) await until(queue, 'a-1', 'done');
     expect(runs).toBe(3);
   });
@@ -96,8 +98,8 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
       last.push(isLast);
       if (last.length < 3) throw new JobFailure('unavailable', 'not now', true);
     });
-    await queue.add('a-1', { id: 'passing' });
-    await queue.add('b-1', { id: 'never' });
+    await queue.add('a-1', { id: 'passing' }, nothing);
+    await queue.add('b-1', { id: 'never' }, nothing);
     await until(queue, 'a-1', 'done');
     expect(last).toEqual([false, false, false]);
     expect((await until(queue, 'b-1', 'failed')).error?.code).toBe('no_symbols');
@@ -105,20 +107,20 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
 
   it('keeps namespaces apart, in one slot of a Cluster each', async () => {
     const [one, other] = [await queueIn('one'), await queueIn('other')];
-    await one.add('a-1', { id: 'a' });
+    await one.add('a-1', { id: 'a' }, nothing);
     expect(await other.state('a-1')).toBeNull();
     const keys = (await redis.cli('KEYS', '*sk-jobs*')).split('\n');
     expect(keys.filter((key) => !key.startsWith('{sk-jobs}:'))).toEqual([]);
   });
 
   it('is unavailable while Redis is away, and comes back by itself', async () => {
-    const own = await TestRedis.start({ appendOnly: true });
+    const own = await TestRedis.start({ appendOnly: true, settings: { appendfsync: 'always' } });
     const client = createRedis(`unix://${own.socket}`, () => undefined);
     const queue = new JobQueue({ client, namespace: 'away', clock });
     try {
-      await expect(queue.add('a-1', { id: 'a' })).rejects.toMatchObject({ code: 'unavailable' });
+      await expect(queue.add('a-1', { id: 'a' }, nothing)).rejects.toMatchObject({ code: 'unavailable' });
       await redisReady(client, 2_000, clock);
-      await queue.add('a-1', { id: 'a' });
+      await queue.add('a-1', { id: 'a' }, nothing);
       await own.kill();
       await expect(queue.state('a-1')).rejects.toMatchObject({ code: 'unavailable' });
       await own.start();

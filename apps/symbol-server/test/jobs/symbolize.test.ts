@@ -55,7 +55,7 @@ afterEach(async () => {
 });
 
 function symbolizerWith(its: Extractor): Symbolizer {
-  return new Symbolizer({ catalog, blobs, extractor: its, jobs, log: pino({ level: 'silent' }) });
+  return new Symbolizer({ catalog, blobs, extractor: its, jobs, clock, log: pino({ level: 'silent' }) });
 }
 
 function sample(): EpochSample {
