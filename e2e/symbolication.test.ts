@@ -191,6 +191,27 @@ describe.skipIf(!redisAvailable || !gccAvailable)('symbols', () => {
     expect(await namesAt(file, files.addresses.varied)).toEqual([file.name]);
   });
 
+  it('go on being made by the same processes after Redis was flushed, and after it was killed', async () => {
+    await startWorker();
+    const file = files.make(1);
+    await push(file);
+    const { symbols } = await untilReady(file, 'dwarf');
+    await redis.cli('FLUSHALL');
+    await until('the loss is seen', async () => {
+      const reply = await fetch(`${server.url}/v1/executables/gnu:${file.buildId}`);
+      return reply.status === 404 || `status ${reply.status}`;
+    });
+    await push(file);
+    expect((await untilReady(file, 'dwarf')).symbols.digest).toBe(symbols.digest);
+    await redis.kill();
+    await redis.start();
+    // Without an append-only file this Redis comes back with nothing.
+    const other = files.make(2);
+    await push(other);
+    await untilReady(other, 'dwarf');
+    expect(await namesAt(other, files.addresses.varied)).toEqual([other.name]);
+  });
+
   it('wait for a worker that ends in order: it finishes, and loses nothing', async () => {
     const worker = await startWorker();
     const made = Array.from({ length: 20 }, (_, number) => files.make(number));

@@ -69,6 +69,8 @@ export class JobQueue {
     await this.#ask(async (queue) => {
       // BullMQ ignores an `add` under an ID that it keeps.
       if (state === 'failed') return known!.retry('failed', { resetAttemptsMade: true });
+      // Whoever asks has reason to hope: it need not wait for its next attempt.
+      if (state === 'delayed') return known!.promote();
       if (state === 'completed') await known!.remove();
       else if (state !== 'unknown') return;
       await queue.add(queueName, data, { jobId: job, ...(priority === 0 ? {} : { priority }) });

@@ -105,6 +105,22 @@ describe.skipIf(!redisAvailable)('the queue of jobs', () => {
     expect((await until(queue, 'b-1', 'failed')).error?.code).toBe('no_symbols');
   });
 
+  it('does not let a job wait for its next attempt that is asked for again', async () => {
+    const client = createRedis(url(), () => undefined);
+    const queue = new JobQueue({ client, namespace: 'delayed', clock, retryMs: 3_600_000 });
+    closing.push(() => queue.close());
+    await redisReady(client, 2_000, clock);
+    let runs = 0;
+    runnerIn('delayed', async () => {
+      if (++runs === 1) throw new JobFailure('timeout', 'took long', true);
+    });
+    await queue.add('a-1', { id: 'a' }, nothing);
+    while ((await queue.state('a-1'))?.error === undefined);
+    await queue.add('a-1', { id: 'a' }, nothing);
+    await until(queue, 'a-1', 'done');
+    expect(runs).toBe(2);
+  });
+
   it('keeps namespaces apart, in one slot of a Cluster each', async () => {
     const [one, other] = [await queueIn('one'), await queueIn('other')];
     await one.add('a-1', { id: 'a' }, nothing);
