@@ -11,18 +11,20 @@ export class WorkerProcess {
     this.child = child;
   }
 
-  /** Starts one, and waits until it takes jobs. */
+  /** Starts one, and waits until it takes jobs. With `onLine` its log is given line by line, else it is the test's. */
   static async start(
     redisUrl: string,
     blobs: string,
     concurrency = 2,
     args: readonly string[] = [],
+    onLine?: (line: string) => void,
   ): Promise<WorkerProcess> {
     const options = ['--json', '--blobs', blobs, '--concurrency', String(concurrency), ...args];
     const child = spawn(process.execPath, [launcher, 'worker', ...options], {
       env: { ...process.env, REDIS_URL: redisUrl, SYMKEEP_LOG_LEVEL: 'error' },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', onLine === undefined ? 'inherit' : 'pipe'],
     });
+    if (onLine !== undefined) createInterface({ input: child.stderr! }).on('line', onLine);
     for await (const _ of createInterface({ input: child.stdout! })) return new WorkerProcess(child);
     throw new Error('symkeep worker ended before it took jobs');
   }

@@ -86,6 +86,7 @@ export class Symbolizer {
     if (set.pinned !== undefined)
       throw new JobFailure('missing_table', `the pinned table ${set.pinned} is gone`, false);
     if (parts.length === 0) return this.#withdraw(id, set, sample);
+    this.#deps.log.debug({ id, set: set.version }, 'making a table');
     const derivation = new PartExtraction({ ...this.#deps, sources: this.#deps.catalog.sources }, id, sample);
     const saying = this.#sayRunning(id, set, sample);
     let derived: DerivedTable;
