@@ -36,7 +36,7 @@ describe('threads', () => {
 
   it('with a shared file', async () => {
     const sections = debugSectionsOf(fixtureImage('alt-one'), { alternate: fixtureImage('alt-shared.dwz') });
-    await expectSame(sections, 1);
+    await expectSame(sections, 2);
   });
 
   it('with split units', async () => {

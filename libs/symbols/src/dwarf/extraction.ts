@@ -199,23 +199,29 @@ export class Extraction {
 
   /** Columns whose buffers may be handed to another thread: this extraction ends here. */
   toPartial(): PartialExtraction {
-    const { names } = this.functions;
     return {
       segments: this.segments.columns(),
       locations: this.locations.columns(),
-      functions: {
-        name: this.functions.name.map((name) => names.strings[name]!),
-        startLine: Uint32Array.from(this.functions.startLine),
-      },
+      functions: this.#functionColumns(),
       files: this.paths.paths,
       stats: this.stats,
     };
   }
 
   finish(): RangeTable {
-    const { files, functions, locations } = this.toPartial();
-    const { imageBase } = this.file.sections;
-    return { source: 'dwarf', imageBase, ...this.segments.flatten(), locations, functions, files };
+    return {
+      source: 'dwarf',
+      imageBase: this.file.sections.imageBase,
+      ...this.segments.flatten(),
+      locations: this.locations.columns(),
+      functions: this.#functionColumns(),
+      files: this.paths.paths,
+    };
+  }
+
+  #functionColumns(): FunctionColumns {
+    const { names, name, startLine } = this.functions;
+    return { name: name.map((index) => names.strings[index]!), startLine: Uint32Array.from(startLine) };
   }
 }
 

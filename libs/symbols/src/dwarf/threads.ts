@@ -1,12 +1,19 @@
-// Big files: units spread over threads, each of which takes the next part as soon as it is done with one,
-// while `.debug_info` is still being inflated.
+// Big files: units spread over threads, each of which takes the next part as soon as it is done with one, while
+// `.debug_info` is still being inflated. This thread is one of them: what it reads need not be copied from another, and
+// its compiled code is at hand for what comes after.
 import { Worker } from 'node:worker_threads';
 import { SymbolsError } from '../symbols-error.ts';
 import { Budget, defaultBytesMax } from './budget.ts';
 import type { DebugSections } from './debug-sections.ts';
 import { type DwarfExtraction, type DwarfOptions, extractDwarf } from './extract.ts';
 import { Extraction, type PartialExtraction } from './extraction.ts';
-import { type SharedInfo, type SharedSections, shareInfo, shareSections } from './shared-sections.ts';
+import {
+  type SharedInfo,
+  type SharedSections,
+  sectionsOf,
+  shareInfo,
+  shareSections,
+} from './shared-sections.ts';
 
 /** A thread costs 60 ms and its own tables; below this, one is as fast. */
 const defaultThreadedBytesMin = 16 * 1024 * 1024;
@@ -17,7 +24,7 @@ const defaultThreadedBytesMin = 16 * 1024 * 1024;
 const partBytes = 2 * 1024 * 1024;
 
 export interface ThreadOptions extends DwarfOptions {
-  /** Threads that read units; this one inflates for them. */
+  /** Threads that read units, this one among them. It begins when all is inflated: pieces come by its event loop. */
   readonly threads: number;
   /** Files with less `.debug_info` are read by this thread. */
   readonly threadedBytesMin?: number;
@@ -49,7 +56,7 @@ export async function extractDwarfThreaded(
   const info = shareInfo(sections);
   if (info === undefined || info.bytes.length < threadedBytesMin) return extractDwarf(sections, options);
   const workers = Array.from(
-    { length: threads },
+    { length: threads - 1 },
     () => new Worker(new URL('./thread.ts', import.meta.url), { stdin: false }),
   );
   try {
@@ -70,20 +77,23 @@ async function extractWith(
 ): Promise<DwarfExtraction> {
   // While workers start.
   const shared = shareSections(sections, info);
+  // This thread comes to hold what all of them found.
+  const share = Math.floor(bytesMax / (workers.length + 2));
   const task: ThreadTask = {
     sections: shared,
     infoBytes: info.bytes.length,
-    bytesMax: Math.floor(bytesMax / (workers.length + 1)),
+    bytesMax: share,
     next: new Int32Array(new SharedArrayBuffer(4)),
   };
-  const results = Promise.all(workers.map((worker) => runThread(worker, task)));
+  const results = Promise.allSettled(workers.map((worker) => runThread(worker, task)));
   // First what went wrong with the section; threads fail after it, and for it.
-  const [filled, read] = await Promise.allSettled([info.fill?.(shared.progress), results]);
-  if (filled.status === 'rejected') throw filled.reason;
-  if (read.status === 'rejected') throw read.reason;
-  const empty = { ...sections, section: () => undefined, stream: () => undefined };
-  const extraction = new Extraction(empty, new Budget(task.bytesMax));
-  for (const part of read.value) extraction.absorb(part);
+  await info.fill?.(shared.progress);
+  const extraction = new Extraction(sectionsOf(shared), new Budget(2 * share));
+  takeParts(extraction, task);
+  for (const read of await results) {
+    if (read.status === 'rejected') throw read.reason;
+    extraction.absorb(read.value);
+  }
   return { table: extraction.finish(), stats: extraction.stats };
 }
 
