@@ -166,7 +166,10 @@ export class ServerClient {
     const wait = waitSeconds === 0 ? '' : `&wait=${waitSeconds}`;
     const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}${wait}`;
     const deadlineMs = reportDeadlineMs + waitSeconds * 1_000;
-    const call: Call = { method: 'GET', path: `/v1/events${query}`, deadlineMs };
+    const { host, version } = this.#options.agent();
+    // By this the server knows that the agent lives: it may have nothing else to say for hours.
+    const headers = { 'symkeep-agent': `${encodeURIComponent(host)} ${encodeURIComponent(version)}` };
+    const call: Call = { method: 'GET', path: `/v1/events${query}`, headers, deadlineMs };
     return this.#exchange(call, (body) => {
       const reply = body as EventsReply & { events?: unknown };
       if (typeof reply?.cursor !== 'string') throw unexpected('cursor');

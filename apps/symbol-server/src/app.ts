@@ -30,6 +30,7 @@ import {
   searchExecutables,
 } from './routes/executables.ts';
 import { explainExecutable } from './routes/explain.ts';
+import { getAgents, getStats } from './routes/fleet.ts';
 import { getFrames, lookupFrames, reportFrames } from './routes/frames.ts';
 import { info } from './routes/info.ts';
 import { getJob } from './routes/jobs.ts';
@@ -67,6 +68,8 @@ export const routes: readonly Route[] = [
   { method: 'get', path: '/v1/jobs/{job}', operation: getJob },
   { method: 'get', path: '/v1/events', operation: getEvents },
   { method: 'get', path: '/v1/admin/wanted', operation: getWanted },
+  { method: 'get', path: '/v1/admin/agents', operation: getAgents },
+  { method: 'get', path: '/v1/admin/stats', operation: getStats },
   { method: 'get', path: '/v1/admin/backfills', operation: listBackfills },
   { method: 'post', path: '/v1/admin/backfills', operation: startBackfill },
   { method: 'get', path: '/v1/admin/backfills/{b}', operation: getBackfill },

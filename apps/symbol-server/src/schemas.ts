@@ -242,6 +242,24 @@ export const debuginfoAccepted = z.object({
   digest: sha256,
 });
 
+export const agentsReply = z.object({
+  items: z.array(z.object({ host: z.string(), version: z.string(), lastSeen: time })),
+  nextCursor: z.null(),
+});
+
+const counts = (keys: readonly string[]) => z.object(Object.fromEntries(keys.map((key) => [key, count])));
+export const statsReply = z.object({
+  executables: count,
+  ambiguous: count,
+  states: counts(symbolStates),
+  qualities: counts(qualities),
+  functions: count,
+  ranges: count,
+  bytes: count.meta({ description: 'of all symbol tables' }),
+  agents: count,
+  epoch: z.string(),
+});
+
 export const eraseReply = z.object({
   erased: z.array(id).meta({ description: 'what was there; empty if it had been erased before' }),
   remains: z.array(z.string()).meta({ description: 'where traces of it are out of this server’s reach' }),

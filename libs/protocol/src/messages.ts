@@ -47,7 +47,8 @@ const text = z.string().max(textLengthMax);
 const items = z.array(z.unknown()).max(itemsMax);
 
 export const lookupRequest = z.object({ ids: z.array(z.unknown()).max(itemsMax) });
-const agentSchema = z.object({
+/** Who reports. */
+export const agentSchema = z.object({
   host: z.string().max(255),
   version: z.string().max(64),
   uploads: z.boolean().default(true).meta({ description: 'false: never ask this agent for files' }),

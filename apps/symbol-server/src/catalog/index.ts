@@ -24,6 +24,8 @@ import { Frames, type WindowKey } from './frames.ts';
 import { framesAt, recordsAt } from './keys.ts';
 import { RebuildFlag } from './rebuild-flag.ts';
 import { Records } from './records.ts';
+import { Roster } from './roster.ts';
+import { FleetStats } from './stats.ts';
 import { SymbolStates } from './symbol-states.ts';
 import {
   type Damage,
@@ -77,6 +79,8 @@ export interface Catalog {
   readonly sources: Sources;
   readonly states: SymbolStates;
   readonly demand: Demand;
+  readonly roster: Roster;
+  readonly stats: FleetStats;
   readonly erasure: Erasure;
   readonly rebuilding: RebuildFlag;
   readonly upstreamAbsences: UpstreamAbsences;
@@ -124,6 +128,7 @@ export function createCatalog({
   epoch.onChange(caches.all);
   const events = new EventFeed(store, epoch, clock, caches, gatherMs);
   const sources = new Sources(store);
+  const roster = new Roster(store, clock);
   const demand = new Demand(store, clock, async (ids) => {
     const sample = epoch.sample();
     if (!(sample instanceof StoreUnavailable)) await executables.markWanted(ids, sample);
@@ -136,6 +141,8 @@ export function createCatalog({
     sources,
     states: new SymbolStates(store, records),
     demand,
+    roster,
+    stats: new FleetStats(store, clock, executables),
     erasure: new Erasure(store, executables, sources, demand),
     rebuilding,
     upstreamAbsences: new UpstreamAbsences(store, Math.random),
@@ -147,10 +154,12 @@ export function createCatalog({
       stopChecking = clock.setRepeating(epochEveryMs, () => void check());
       await events.start();
       demand.start();
+      roster.start();
     },
     stop: async () => {
       stopChecking();
       await demand.stop();
+      await roster.stop();
       await events.stop();
     },
     metrics: () => ({

@@ -1,5 +1,5 @@
 // What changed: a long poll, or a stream of server-sent events. Both are the same read, asked once or again and again.
-import { type EventsReply, eventsWaitMsMax } from '@symkeep/protocol';
+import { agentSchema, type EventsReply, eventsWaitMsMax } from '@symkeep/protocol';
 import { type Context, defineOperation, type Request } from '../http/operation.ts';
 import { eventsQuery, eventsReply } from '../schemas.ts';
 
@@ -12,6 +12,7 @@ export const getEvents = defineOperation({
   query: eventsQuery,
   reply: eventsReply,
   run: async (context, request) => {
+    noteAgent(context, request.header('symkeep-agent'));
     const cursor = request.query.cursor ?? request.header('last-event-id');
     if (request.header('accept')?.includes('text/event-stream')) {
       return { events: streamOf(context, request, cursor) };
@@ -26,6 +27,23 @@ export const getEvents = defineOperation({
     }
   },
 });
+
+/** `<host> <version>`, each percent-encoded; anything else is left aside, since it only says who lives. */
+function noteAgent({ catalog }: Context, header: string | undefined): void {
+  const parts = (header ?? '').split(' ').map(decoded);
+  const [host, version] = parts.length === 2 ? parts : [];
+  const agent = agentSchema.safeParse({ host, version });
+  if (agent.success && agent.data.host !== '') catalog.roster.note(agent.data);
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
 
 // Each message has the cursor after it as its ID, so that a browser that reconnects goes on where it was.
 function streamOf(

@@ -78,6 +78,7 @@ export const checkExecutables = defineOperation({
   item: { field: 'executables', schema: checkItem },
   reply: checkReply,
   run: async ({ catalog, asking }, { body, sample }) => {
+    if (body.agent !== undefined) catalog.roster.note(body.agent);
     const results = await eachItem(
       body.executables,
       parseCheckItem,
@@ -96,6 +97,7 @@ export const reportExecutables = defineOperation({
   item: { field: 'executables', schema: reportItem },
   reply: reportReply,
   run: async ({ catalog, asking }, { body, sample }) => {
+    catalog.roster.note(body.agent);
     const results = await eachItem(
       body.executables,
       parseReportItem,
