@@ -2,6 +2,8 @@ export { type Address, formatAddress, isAddress, parseAddress } from './address.
 export { decode, type Encoding, encode, jsonType, messagePackType } from './codec.ts';
 export { type ErrorBody, type ErrorCode, HTTP_STATUS, invalid, isErrorCode, SymkeepError } from './errors.ts';
 export * from './frames.ts';
+export { FramesLookupReader } from './frames-lookup-reader.ts';
+export { FramesReplyWriter } from './frames-reply-writer.ts';
 export {
   canonicalIdOf,
   type ExecutableId,

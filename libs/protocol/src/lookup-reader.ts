@@ -34,9 +34,9 @@ const preludes = [
 const gnuPrefix = Buffer.from('gnu:');
 const htlhashPrefix = Buffer.from('htlhash:');
 
-/** One reader serves one request at a time: `keys` and `idAt` belong to the body last read. */
-export class LookupReader {
-  /** `idKeyBytes` per ID, in request order. */
+/** IDs of one message, read from MessagePack strings into keys. It serves one message at a time. */
+export class IdReader {
+  /** `idKeyBytes` per ID, in the order of the message. */
   readonly keys = new Uint8Array(itemsMax * idKeyBytes);
   readonly #starts = new Uint32Array(itemsMax);
   readonly #ends = new Uint32Array(itemsMax);
@@ -44,35 +44,13 @@ export class LookupReader {
   readonly #plain = new Uint8Array(itemsMax);
   #body: Buffer = Buffer.alloc(0);
 
-  /** The number of IDs in the body, or -1 if it is anything but a clean lookup. */
-  read(body: Uint8Array): number {
-    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-    this.#body = bytes;
-    const prelude = preludes.find((begin) => startsWith(bytes, begin, 0, bytes.length));
-    if (prelude === undefined) return -1;
-    let at = prelude.length + 1;
-    const type = bytes[at - 1] ?? 0;
-    let count: number;
-    if ((type & 0xf0) === 0x90) count = type & 0x0f;
-    else if (type === 0xdc && bytes.length >= at + 2) {
-      count = bytes.readUInt16BE(at);
-      at += 2;
-    } else return -1;
-    if (count > itemsMax) return -1;
-    for (let index = 0; index < count; index++) {
-      at = this.#readId(bytes, at, index);
-      if (at < 0) return -1;
-    }
-    return at === bytes.length ? count : -1;
+  begin(body: Buffer): void {
+    this.#body = body;
   }
 
-  /** The ID at an index of the body last read. */
-  idAt(index: number): ExecutableId {
-    if (this.#plain[index] === 1) return this.#plainIdAt(index);
-    return parseExecutableId(this.#body.toString('latin1', this.#starts[index]!, this.#ends[index]!));
-  }
-
-  #readId(bytes: Buffer, from: number, index: number): number {
+  /** Reads the string at `from` as the ID `index`; returns where it ends, or -1 if it is no ID. */
+  read(from: number, index: number): number {
+    const bytes = this.#body;
     const type = bytes[from];
     if (type === undefined) return -1;
     let start = from + 1;
@@ -90,9 +68,16 @@ export class LookupReader {
     return plain || this.#parseKey(index, offset) ? end : -1;
   }
 
-  #plainIdAt(index: number): ExecutableId {
-    const text = this.#body.toString('latin1', this.#starts[index]!, this.#ends[index]!).toLowerCase();
-    return (text.includes(':') ? text : `gnu:${text}`) as ExecutableId;
+  /** As it was sent. */
+  textAt(index: number): string {
+    return this.#body.toString('latin1', this.#starts[index]!, this.#ends[index]!);
+  }
+
+  idAt(index: number): ExecutableId {
+    const text = this.textAt(index);
+    if (this.#plain[index] !== 1) return parseExecutableId(text);
+    const lower = text.toLowerCase();
+    return (lower.includes(':') ? lower : `gnu:${lower}`) as ExecutableId;
   }
 
   // What is rare or needs hashing: Go IDs, long digests, and whatever might be a placeholder.
@@ -103,6 +88,40 @@ export class LookupReader {
     } catch {
       return false; // not clean: the general path names the mistake
     }
+  }
+}
+
+/** One reader serves one request at a time: `keys` and `idAt` belong to the body last read. */
+export class LookupReader {
+  readonly #ids = new IdReader();
+  /** `idKeyBytes` per ID, in request order. */
+  readonly keys = this.#ids.keys;
+
+  /** The number of IDs in the body, or -1 if it is anything but a clean lookup. */
+  read(body: Uint8Array): number {
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    this.#ids.begin(bytes);
+    const prelude = preludes.find((begin) => startsWith(bytes, begin, 0, bytes.length));
+    if (prelude === undefined) return -1;
+    let at = prelude.length + 1;
+    const type = bytes[at - 1] ?? 0;
+    let count: number;
+    if ((type & 0xf0) === 0x90) count = type & 0x0f;
+    else if (type === 0xdc && bytes.length >= at + 2) {
+      count = bytes.readUInt16BE(at);
+      at += 2;
+    } else return -1;
+    if (count > itemsMax) return -1;
+    for (let index = 0; index < count; index++) {
+      at = this.#ids.read(at, index);
+      if (at < 0) return -1;
+    }
+    return at === bytes.length ? count : -1;
+  }
+
+  /** The ID at an index of the body last read. */
+  idAt(index: number): ExecutableId {
+    return this.#ids.idAt(index);
   }
 }
 

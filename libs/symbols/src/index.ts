@@ -28,10 +28,12 @@ export {
   pageExtent,
   pageOf,
   relativeTo,
+  relativeToWords,
   type SymbolTable,
   sourceOf,
   symbolTableVersion,
   type WrittenTable,
+  wordsOf,
   writeSymbolTable,
 } from './symbol-table.ts';
 export {

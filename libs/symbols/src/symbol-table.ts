@@ -247,6 +247,22 @@ export function relativeTo(imageBase: bigint, address: bigint): number {
   return Number(BigInt.asIntN(64, address - imageBase));
 }
 
+/** The words of an unsigned 64-bit number. */
+export interface Words {
+  readonly lo: number;
+  readonly hi: number;
+}
+
+export function wordsOf(value: bigint): Words {
+  return { lo: Number(value & 0xffff_ffffn), hi: Number(value >> 32n) };
+}
+
+/** `relativeTo` of an address in words. */
+export function relativeToWords(imageBase: Words, lo: number, hi: number): number {
+  const low = lo - imageBase.lo;
+  return ((hi - imageBase.hi - (low < 0 ? 1 : 0)) | 0) * 2 ** 32 + (low >>> 0);
+}
+
 /** The page that covers a relative address; -1 before the first. Past the last range it is the last page, which says so. */
 export function pageOf(table: SymbolTable, relative: number): number {
   return lastAtMost(table.pageStarts, relative);

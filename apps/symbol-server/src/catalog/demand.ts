@@ -19,6 +19,15 @@ export interface Wanted {
   readonly samples: number;
 }
 
+/** Of a lookup, what was in vain for want of symbols. `weights` are samples, one per address. */
+export function missedSamples(statuses: ArrayLike<number>, weights: ArrayLike<number> | undefined): number {
+  let samples = 0;
+  for (let index = 0; index < statuses.length; index++) {
+    if (isMiss(statuses[index]!)) samples += weights?.[index] ?? 1;
+  }
+  return samples;
+}
+
 export class Demand {
   readonly #store: Store;
   readonly #clock: Clock;
@@ -51,8 +60,7 @@ export class Demand {
     statuses: readonly FrameStatus[],
     weights: readonly number[] | undefined,
   ): void {
-    let samples = 0;
-    for (const [index, status] of statuses.entries()) if (isMiss(status)) samples += weights?.[index] ?? 1;
+    const samples = missedSamples(statuses, weights);
     if (samples > 0) this.note(canonical === '' ? asked : (canonical as ExecutableId), samples);
   }
 
@@ -112,7 +120,7 @@ export class Demand {
   }
 }
 
-function isMiss(status: FrameStatus): boolean {
+function isMiss(status: number): boolean {
   return status === FRAME_STATUS.symbolsNotReady || status === FRAME_STATUS.unknownExecutable;
 }
 

@@ -11,6 +11,8 @@ import {
   type ExecutableId,
   type ExecutableRecord,
   htlhashId,
+  idKeyBytes,
+  idKeyOf,
   mergeRecords,
   type ReportedExecutable,
   type ReportResult,
@@ -32,6 +34,7 @@ export class Executables {
   readonly #records: Records;
   readonly #cache: EntryCache;
   readonly #isRebuilding: () => boolean;
+  readonly #targetKey = new Uint8Array(idKeyBytes);
 
   /** While `isRebuilding`, what is not there is unavailable: it may be on its way. */
   constructor(store: Store, records: Records, cache: EntryCache, isRebuilding: () => boolean = () => false) {
@@ -43,7 +46,10 @@ export class Executables {
 
   /** The record under an ID key if this process holds it, without allocation; undefined: ask `lookup`. */
   cached(key: Uint8Array, offset: number): StoredRecord | undefined {
-    const entry = this.#cache.hit(key, offset);
+    let entry = this.#cache.hit(key, offset);
+    if (entry instanceof Alias && entry.targets.length === 1) {
+      entry = this.#cache.hit(idKeyOf(entry.targets[0]!, this.#targetKey), 0);
+    }
     return entry instanceof StoredRecord ? entry : undefined;
   }
 

@@ -10,6 +10,7 @@ import {
   FRAME_STATUS,
   type FrameStatus,
   type FramesAt,
+  type FramesReplyWriter,
   type ReportedFrame,
   type ReportResult,
 } from '@symkeep/protocol';
@@ -19,7 +20,7 @@ import { FrameWindow, framesPerWindowMax, windowsOf } from './frame-window.ts';
 import { framesAt, windowOf } from './keys.ts';
 import type { Records } from './records.ts';
 import { StoredRecord } from './stored-record.ts';
-import type { Tables } from './tables.ts';
+import type { AddressWords, Tables } from './tables.ts';
 
 /** Windows that agents may fill per executable: 64 MiB of code, more than any file has that no table covers. */
 const windowsPerExecutableMax = 4_096;
@@ -42,6 +43,13 @@ export interface FramesOutcome {
   readonly generation: number;
   /** In the order of the addresses. */
   readonly at: FramesAt[];
+}
+
+/** What was written of a request. */
+export interface CachedOutcome {
+  readonly canonical: ExecutableId;
+  /** By address; until the writer is given another. */
+  readonly statuses: Uint8Array;
 }
 
 /** A window before and after a report; equal if it brought nothing or a limit was reached. */
@@ -78,6 +86,29 @@ export class Frames {
   async lookup(requests: readonly FramesRequest[]): Promise<FramesOutcome[]> {
     const found = await this.#executables.lookup(requests.map(({ id }) => id));
     return Promise.all(requests.map((request, index) => this.#at(request, found[index]!)));
+  }
+
+  /**
+   * Writes the answer to addresses of the executable under an ID key, from what this process holds and at once. False if it
+   * lacks any of it, or agents' frames have a say: then what was written is void, and `lookup` is to be asked.
+   */
+  writeCached(
+    { key, offset, idText }: { readonly key: Uint8Array; readonly offset: number; readonly idText: string },
+    addresses: AddressWords,
+    into: FramesReplyWriter,
+  ): CachedOutcome | undefined {
+    const found = this.#executables.cached(key, offset);
+    if (found === undefined) return undefined;
+    const { record, tableDigest } = found;
+    const missing = missStatusOf(record);
+    const mayBeAgents = record.agentFrames === true && !record.ambiguous;
+    if (tableDigest !== null) {
+      const known = mayBeAgents ? undefined : missing;
+      if (!this.#tables.writeCached(tableDigest, addresses, known, this.#demangler, into)) return undefined;
+    } else if (mayBeAgents) return undefined;
+    else for (let at = addresses.from; at < addresses.to; at++) into.address(missing, 'none');
+    const statuses = into.endResult(idText, record.id, record.generation);
+    return { canonical: record.id, statuses };
   }
 
   /** Frames become known before they are acknowledged; the executable's generation flips after they are written. */

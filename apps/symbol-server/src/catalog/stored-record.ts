@@ -17,6 +17,7 @@ export class StoredRecord {
   #record: ExecutableRecord | undefined;
   #jsonText: string | undefined;
   #etag: string | undefined;
+  #tableDigest: Uint8Array | null | undefined;
 
   private constructor(wireText: string, record?: ExecutableRecord) {
     this.wireText = wireText;
@@ -45,6 +46,16 @@ export class StoredRecord {
   get record(): ExecutableRecord {
     this.#record ??= decode(this.wire, 'msgpack') as ExecutableRecord;
     return this.#record;
+  }
+
+  /** The digest of the symbol table that answers for it, null if none does. */
+  get tableDigest(): Uint8Array | null {
+    if (this.#tableDigest === undefined) {
+      const { symbols, ambiguous } = this.record;
+      const isAnswered = symbols.state === 'ready' && symbols.digest !== undefined && !ambiguous;
+      this.#tableDigest = isAnswered ? Buffer.from(symbols.digest, 'hex') : null;
+    }
+    return this.#tableDigest;
   }
 
   /** The bytes of the record in JSON, in latin1. */

@@ -41,20 +41,29 @@ export class TableFrames implements FramesAt {
   }
 
   writeTo(sink: FrameSink): number {
-    const { locations, names, startLines, files } = this.#page;
-    const demangler = this.#demangler;
-    let count = 0;
-    for (let location = this.#location; location !== none; count++) {
-      const at = location * locationWords;
-      const func = locations[at + functionWord]!;
-      const file = locations[at + fileWord]!;
-      const rawName = func === none ? '' : names[func]!;
-      const startLine = func === none ? 0 : startLines[func]!;
-      const path = file === none ? '' : files[file]!;
-      const line = locations[at + lineWord]! >>> 0;
-      sink.frame(rawName, demangler, path, line, locations[at + columnWord]! >>> 0, startLine);
-      location = locations[at + parentWord]!;
-    }
-    return count;
+    return writeFrames(this.#page, this.#location, this.#demangler, sink);
   }
+}
+
+/** Gives the frames of a location, innermost first; returns how many. */
+export function writeFrames(
+  page: DecodedPage,
+  innermost: number,
+  demangler: Demangler,
+  sink: FrameSink,
+): number {
+  const { locations, names, startLines, files } = page;
+  let count = 0;
+  for (let location = innermost; location !== none; count++) {
+    const at = location * locationWords;
+    const func = locations[at + functionWord]!;
+    const file = locations[at + fileWord]!;
+    const rawName = func === none ? '' : names[func]!;
+    const startLine = func === none ? 0 : startLines[func]!;
+    const path = file === none ? '' : files[file]!;
+    const line = locations[at + lineWord]! >>> 0;
+    sink.frame(rawName, demangler, path, line, locations[at + columnWord]! >>> 0, startLine);
+    location = locations[at + parentWord]!;
+  }
+  return count;
 }

@@ -10,7 +10,13 @@ import {
   type Swap,
   type TieredCache,
 } from '@symkeep/cache';
-import type { Address, ExecutableId } from '@symkeep/protocol';
+import {
+  type Address,
+  type ExecutableId,
+  FRAME_STATUS,
+  type FrameStatus,
+  type FramesReplyWriter,
+} from '@symkeep/protocol';
 import {
   type DecodedPage,
   type Demangler,
@@ -23,12 +29,14 @@ import {
   pageExtent,
   pageOf,
   relativeTo,
+  relativeToWords,
   SymbolsError,
   type SymbolTable,
   sourceOf,
+  wordsOf,
 } from '@symkeep/symbols';
 import { tableColdAt, tableHeaderAt, tablePageAt } from './keys.ts';
-import { TableFrames } from './table-frames.ts';
+import { TableFrames, writeFrames } from './table-frames.ts';
 
 /** Pages of one write: about half a megabyte on its way. */
 const pagesPerWrite = 128;
@@ -56,6 +64,14 @@ export type TableArchive = (
 
 /** Bytes `[start, end)` of a table's file form. */
 export type TableBytes = (start: number, end: number) => Promise<Uint8Array>;
+
+/** A run of addresses in columns of words. */
+export interface AddressWords {
+  readonly lo: Uint32Array;
+  readonly hi: Uint32Array;
+  readonly from: number;
+  readonly to: number;
+}
 
 export class Tables {
   readonly #store: Store;
@@ -91,6 +107,40 @@ export class Tables {
       if (location === none) return undefined;
       return new TableFrames(sourceOf(table, page, location), page, location, demangler);
     });
+  }
+
+  /**
+   * Writes what the table says of each address, from what this process holds and at once; `missing` where it says nothing.
+   * False if it lacks any of it, or something is missing and `missing` is undefined: then what was written is void.
+   */
+  writeCached(
+    digest: Uint8Array,
+    { lo, hi, from, to }: AddressWords,
+    missing: FrameStatus | undefined,
+    demangler: Demangler,
+    into: FramesReplyWriter,
+  ): boolean {
+    const table = this.#tables.hit(digest, 0);
+    if (table == null) return false;
+    const base = wordsOf(table.imageBase);
+    for (let index = from; index < to; index++) {
+      const relative = relativeToWords(base, lo[index]!, hi[index]!);
+      const number = pageOf(table, relative);
+      let location: number = none;
+      if (number >= 0) {
+        const page = this.#pages.hit(digest, 0, number);
+        if (page == null) return false;
+        location = locationAt(page, relative);
+        if (location !== none) {
+          into.address(FRAME_STATUS.resolved, sourceOf(table, page, location));
+          writeFrames(page, location, demangler, into);
+          continue;
+        }
+      }
+      if (missing === undefined) return false;
+      into.address(missing, 'none');
+    }
+    return true;
   }
 
   /** The pages of these numbers; -1 is none. Those in this process cost no object. Null if one is not there. */

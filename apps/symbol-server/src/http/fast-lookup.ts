@@ -1,17 +1,18 @@
 // `POST /v1/executables/lookup` in MessagePack: the body is read straight into ID keys, records are found by key, and the
 // reply is their stored bytes put one after the other.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { idKeyBytes, itemsMax, LookupReader, messagePackType } from '@symkeep/protocol';
 import type { StoredRecord } from '../catalog/index.ts';
-import { bodyGraceMs } from './body.ts';
 import { type ExchangeDeps, vary } from './exchange.ts';
-import { type FastPath, mayRead, type Next, typeAccepted } from './fast-path.ts';
+import { type FastPath, mayRead, type Next } from './fast-path.ts';
+import { collectBody, hasPlainBody } from './plain-body.ts';
 import { ReplyBuffers } from './reply-buffers.ts';
 import { type LookupItem, lookupReplyBytes, writeLookupReply } from './splice.ts';
 
 const route = '/v1/executables/lookup';
-/** `itemsMax` of the longest usual IDs; a larger body takes the general path, which counts what bodies hold. */
-const bodyBytesMax = 64 * 1024;
+/** The reply to some 200 records. */
+const bufferBytes = 128 * 1024;
+const buffersMax = 64;
 
 interface Exchange {
   readonly response: ServerResponse;
@@ -24,7 +25,7 @@ export function createFastLookup(deps: ExchangeDeps): FastPath {
   const { catalog, access, requestIds, metrics, clock } = deps;
   const found = metrics.series(route, 'POST', 200);
   const reader = new LookupReader();
-  const buffers = new ReplyBuffers();
+  const buffers = new ReplyBuffers(bufferBytes, buffersMax);
   // Reused: what it holds is of one request only until that is answered or has to wait.
   const cached = new Array<StoredRecord | undefined>(itemsMax).fill(undefined);
 
@@ -61,10 +62,10 @@ export function createFastLookup(deps: ExchangeDeps): FastPath {
   return (request, response, next) => {
     const { headers } = request;
     const epoch = catalog.epoch.current;
-    if (epoch === undefined || !isPlain(request) || !mayRead(access, request)) return next();
+    if (epoch === undefined || !hasPlainBody(request) || !mayRead(access, request)) return next();
     const requestId = requestIds.of(headers['x-request-id'] as string | undefined);
     const exchange = { response, started: clock.now(), epoch, requestId };
-    collect(deps, request, next, (body) => answer(exchange, body, next));
+    collectBody(deps.clock, request, next, (body) => answer(exchange, body, next));
   };
 }
 
@@ -82,44 +83,4 @@ function findCached(
     if (record === undefined) missing.push(index);
   }
   return missing;
-}
-
-function isPlain({ headers }: IncomingMessage): boolean {
-  return (
-    Number(headers['content-length']) > 0 &&
-    Number(headers['content-length']) <= bodyBytesMax &&
-    headers['content-type'] === messagePackType &&
-    headers['content-encoding'] === undefined &&
-    headers['accept-encoding'] === undefined &&
-    typeAccepted(headers.accept, messagePackType) === messagePackType
-  );
-}
-
-// Collects a small body. One that is not there in time goes on to the general path with what came, to be paced there.
-function collect(
-  { clock }: ExchangeDeps,
-  request: IncomingMessage,
-  next: Next,
-  done: (body: Uint8Array) => void,
-): void {
-  const expected = Number(request.headers['content-length']);
-  const parts: Uint8Array[] = [];
-  let received = 0;
-  const onData = (part: Uint8Array) => {
-    parts.push(part);
-    received += part.length;
-    if (received < expected) return;
-    end();
-    done(parts.length === 1 ? part : Buffer.concat(parts));
-  };
-  const end = () => {
-    cancel();
-    request.off('data', onData).off('close', end);
-  };
-  const cancel = clock.setTimer(bodyGraceMs, () => {
-    end();
-    request.pause();
-    next(parts);
-  });
-  request.on('data', onData).on('close', end);
 }

@@ -1,15 +1,17 @@
-// The two reads that a fleet asks all day, answered without the layers that the general path needs: a record by ID, and
-// records by a MessagePack batch of IDs. It takes only requests with nothing unusual about them; every other one, and
+// The reads that a fleet asks all day, answered without the layers that the general path needs: a record by ID, and
+// records and frames by a MessagePack batch. It takes only requests with nothing unusual about them; every other one, and
 // every mistake, goes on to the app, so there is one set of rules and one place for errors.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { idKeyBytes, jsonType, messagePackType, readKey } from '@symkeep/protocol';
 import type { Access } from './access.ts';
 import { compressBytesMin, type ExchangeDeps, matchesEtag, revalidate, vary } from './exchange.ts';
+import { createFastFrames } from './fast-frames.ts';
 import { createFastLookup } from './fast-lookup.ts';
 
 const recordPath = '/v1/executables/';
 const recordRoute = '/v1/executables/{id}';
 const lookupPath = '/v1/executables/lookup';
+const framesPath = '/v1/frames/lookup';
 /** Longest ID text read here; others take the general path. */
 const idTextMax = 64;
 
@@ -22,9 +24,11 @@ export type FastPath = (request: IncomingMessage, response: ServerResponse, next
 export function createFastPath(deps: ExchangeDeps): FastPath {
   const get = createFastGet(deps);
   const lookup = createFastLookup(deps);
+  const frames = createFastFrames(deps);
   return (request, response, next) => {
     const { method, url } = request;
     if (method === 'POST' && url === lookupPath) lookup(request, response, next);
+    else if (method === 'POST' && url === framesPath) frames(request, response, next);
     else if (method !== 'GET' || !url!.startsWith(recordPath) || !get(request, response)) next();
   };
 }
