@@ -3,6 +3,7 @@ import { bytesSource, htlhashOf } from '@symkeep/elf';
 import { type ExecutableId, gnuId } from '@symkeep/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { AskMode } from '../src/asking/asking.ts';
+import { seekAnew } from '../src/asking/seek-anew.ts';
 import { uploadLeaseAt } from '../src/catalog/keys.ts';
 import type { Caller } from '../src/http/access.ts';
 import type { SourceSet } from '../src/sources/source-set.ts';
@@ -311,7 +312,59 @@ describe('a lease', () => {
   });
 });
 
+describe('a file that did not help', () => {
+  async function fail(): Promise<void> {
+    const { catalog } = server.deps;
+    const sample = catalog.epoch.sample();
+    if (!('confirm' in sample)) throw sample;
+    await catalog.states.failed(id, (await setOf()).version, 'malformed: broken', sample);
+  }
+
+  it('is asked of an agent, once a day, if what was pushed cannot be used', async () => {
+    await report('h1');
+    await put(undefined);
+    await fail();
+    expect(await check('h1')).toEqual({ ...none, results: ['changed'] });
+    await miss();
+    const { upload } = await check('h1');
+    expect((await put(upload[0]!.lease))[0]).toBe(200);
+    await server.clock.advance(leaseMs);
+    for (const host of ['h1', 'h2']) expect(await check(host)).toMatchObject(none);
+    const steps = await messageOf<{ steps: { kind: string }[] }>(
+      await server.get(`/v1/executables/${id}/explain`),
+    );
+    expect(steps.steps.map(({ kind }) => kind)).toContain('agent_asked');
+  });
+
+  it('is asked for anew if an admin wants it, of those that had nothing, too', async () => {
+    await report('h1');
+    await miss();
+    const { upload } = await check('h1');
+    await giveBack(upload[0]!.lease, 'absent');
+    expect(await check('h1')).toMatchObject(none);
+    const from = await cursor();
+    await seekAnew(server.store, server.deps.catalog, id, 10);
+    expect(await wantedAfter(from)).toEqual([id]);
+    const again = await check('h1');
+    expect(again.upload).toMatchObject([{ id }]);
+    expect((await put(upload[0]!.lease))[0]).toBe(409);
+    expect((await put(again.upload[0]!.lease))[0]).toBe(202);
+  });
+});
+
 describe('a dwz file', () => {
+  it('is asked for while the table that will lack it is still to be made', async () => {
+    await report('h1');
+    await miss();
+    const { upload } = await check('h1');
+    await put(upload[0]!.lease, elfFile('debug-dwz1'));
+    const { catalog } = server.deps;
+    const sample = catalog.epoch.sample();
+    if (!('confirm' in sample)) throw sample;
+    await catalog.states.queued(id, (await setOf()).version, sample);
+    expect(await check('h1')).toMatchObject({ upload: [{ id: `gnu:${dwzId}`, of: id }] });
+  });
+
   it('is asked for under its own ID once a table lacks it', async () => {
     await report('h1');
     expect(await put(undefined, elfFile('debug-dwz1'))).toEqual([202, 'accepted', null]);

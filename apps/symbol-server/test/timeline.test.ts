@@ -17,7 +17,7 @@ const record: ExecutableRecord = {
 const file: Source = {
   ...{ digest, bytes: 2_000, kind: 'debug', quality: 'dwarf', covered: 10, trust: 'ci', at: start + 3 * day },
 };
-const nothing: Known = { record, set: emptySet, asked: 0, absences: {}, job: null };
+const nothing: Known = { record, set: emptySet, asked: 0, absences: {}, lease: null, job: null };
 
 function linesOf(known: Partial<Known>): string[] {
   return timelineOf({ ...nothing, ...known }, now).map(({ at, text }) => `${at.slice(5, 10)} ${text}`);
@@ -34,6 +34,20 @@ describe('a timeline', () => {
       '01-18 last seen on this day, under 1 name so far',
       '01-19 no file with symbols has come yet; frames come from what agents report',
     ]);
+  });
+
+  it('tells which agents were asked for its file', () => {
+    const tried = [
+      { host: 'h1', at: start + day, why: 'absent' },
+      { host: 'h2', at: start + 2 * day, why: 'failed' },
+    ] as const;
+    const lease = { fence: start + 3 * day, secret: 's', host: 'h3', until: start + 4 * day, tried };
+    expect(linesOf({ lease }).slice(1, 4)).toEqual([
+      '01-11 the agent of h1 was asked for the file, and has no file that says a name',
+      '01-12 the agent of h2 was asked for the file, and could not send it',
+      '01-13 the agent of h3 was asked for the file',
+    ]);
+    expect(linesOf({ lease: { ...lease, until: 0 } })).toHaveLength(5);
   });
 
   it('tells what was asked for in vain, and what upstreams said', () => {

@@ -43,7 +43,7 @@ export class HostFileFinder implements FileFinder {
   async find(search: FileSearch, signal: AbortSignal): Promise<SendableFile[]> {
     let best: SendableFile[] = [];
     let looked = 0;
-    for await (const place of mappedPlaces(this.#files, this.#proc, search.identities)) {
+    for await (const place of mappedPlaces(this.#files, this.#proc, search.identities, signal)) {
       const { of } = search;
       const found =
         of === undefined ? await this.#own(place, search, signal) : this.#shared(place, of, search);
@@ -51,7 +51,6 @@ export class HostFileFinder implements FileFinder {
       for (const file of worse) file.close();
       best = better;
       if (rankOf(best) === qualityRank('dwarf') || ++looked === placesMax) break;
-      signal.throwIfAborted();
     }
     return best;
   }

@@ -1,7 +1,7 @@
 // Where the live files with given identities can be reached now: through a process that maps them, whose root is where to
 // look for what belongs to them. Looked for only when a file is asked for, so a pass keeps no paths.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type HostFiles, identityOf, type Path, readSmallFile } from '../discovery/host-files.ts';
+import { type HostFiles, identityOf, type Path } from '../discovery/host-files.ts';
 import { problemOf } from '../discovery/live-file.ts';
 import {
   forEachCodeMapping,
@@ -26,33 +26,68 @@ export interface MappedPlace {
   readonly name: string;
 }
 
-/** Places of files with these identities, one per process that maps one. */
+/**
+ * Places of files with these identities, one per process that maps one. On some file systems maps show other inodes than
+ * `stat` does (overlayfs, btrfs); only if no inode fits is every mapping looked at.
+ */
 export async function* mappedPlaces(
   files: HostFiles,
   proc: string,
   identities: ReadonlySet<string>,
+  signal: AbortSignal,
 ): AsyncGenerator<MappedPlace> {
-  let looked = 0;
-  for (const pid of files.list(proc)) {
-    if (!/^\d+$/.test(pid)) continue;
-    if (++looked % processesPerTurn === 0) await nextTurn();
-    yield* placesIn(files, `${proc}/${pid}`, identities);
+  const buffer = Buffer.allocUnsafeSlow(mapsBytesMax);
+  const inodes = new Set([...identities].map((identity) => identity.split(':')[1]!));
+  for (const mayBe of [({ inode }: MappedFile) => inodes.has(inode), () => true]) {
+    let found = false;
+    let looked = 0;
+    for (const pid of files.list(proc)) {
+      if (!/^\d+$/.test(pid)) continue;
+      if (++looked % processesPerTurn === 0) await nextTurn();
+      signal.throwIfAborted();
+      const place = placeIn(files, `${proc}/${pid}`, buffer, mayBe, identities);
+      if (place === undefined) continue;
+      found = true;
+      yield place;
+    }
+    if (found) return;
   }
 }
 
-function placesIn(files: HostFiles, directory: string, identities: ReadonlySet<string>): MappedPlace[] {
-  const places: MappedPlace[] = [];
+function placeIn(
+  files: HostFiles,
+  directory: string,
+  buffer: Buffer,
+  mayBe: (mapped: MappedFile) => boolean,
+  identities: ReadonlySet<string>,
+): MappedPlace | undefined {
+  let place: MappedPlace | undefined;
   attempt(() => {
-    const maps = readSmallFile(files, `${directory}/maps`, mapsBytesMax);
-    forEachCodeMapping(maps, maps.length, (text, lineAt) => {
-      if (isVdso(text) || places.length > 0) return;
+    const length = readInto(files, `${directory}/maps`, buffer);
+    forEachCodeMapping(buffer, length, (text, lineAt) => {
+      if (isVdso(text) || place !== undefined) return;
       const mapped = parseMappedFile(text);
-      const path = pathOf(files, directory, mapped, rangeOf(maps, lineAt), identities);
+      if (!mayBe(mapped)) return;
+      const path = pathOf(files, directory, mapped, rangeOf(buffer, lineAt), identities);
       const name = Buffer.from(mapped.path, 'latin1').toString();
-      if (path !== undefined) places.push({ path, root: `${directory}/root`, name });
+      if (path !== undefined) place = { path, root: `${directory}/root`, name };
     });
   });
-  return places;
+  return place;
+}
+
+/** Bytes read of a file without a size of its own. */
+function readInto(files: HostFiles, path: string, buffer: Buffer): number {
+  const file = files.open(path);
+  try {
+    for (let length = 0; ; ) {
+      const count = length === buffer.length ? 0 : file.readAt(buffer.subarray(length), length);
+      if (count === 0) return length;
+      length += count;
+    }
+  } finally {
+    file.close();
+  }
 }
 
 function pathOf(

@@ -130,6 +130,16 @@ describe('for an executable', () => {
     expect(await find(whole, { id: own })).toEqual(is('debug-plain'));
   });
 
+  it('is found where maps shows another inode than stat, and by path where map_files may not be read', async () => {
+    const file = put('debug-plain', 'srv/program');
+    proc.run(1, [{ file, path: '/srv/program', inode: '1' }], { root });
+    expect(await find(file)).toEqual(is('debug-plain'));
+    proc.end(1);
+    run(2, file);
+    rmSync(join(proc.proc, '2/map_files'), { recursive: true });
+    expect(await find(file)).toEqual(is('debug-plain'));
+  });
+
   it('is looked for in every root that has it, and not where a process is gone', async () => {
     const file = put('debug-stripped', 'srv/program');
     proc.run(1, [{ file, path: '/srv/program' }], { root: join(proc.directory, 'nowhere') });

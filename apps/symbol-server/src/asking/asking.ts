@@ -5,6 +5,7 @@ import { type Clock, type EpochSample, type Store, StoreUnavailable } from '@sym
 import {
   type AskedAgent,
   type ExecutableId,
+  type ExecutableRecord,
   gnuId,
   SymkeepError,
   type UploadRequest,
@@ -95,6 +96,17 @@ export class Asking {
     }
   }
 
+  /** What was sent under a lease was taken in, or was no better than what there is. Throws `conflict`. */
+  noteSent(id: ExecutableId, lease: string): Promise<void> {
+    return this.#leases.noteSent(id, lease);
+  }
+
+  /** How the lease for a file stands. Throws the outage. */
+  async leaseOf(id: ExecutableId): Promise<LeaseState | null> {
+    const [state] = await this.#leases.read([id]);
+    return orThrow(state!);
+  }
+
   /** A lease is given back; agents that run the executable hear of it, and the next that asks has it. */
   async giveBack(id: ExecutableId, lease: string, why: ReturnReason, sample: EpochSample): Promise<void> {
     const freed = await this.#leases.giveBack(id, lease, why);
@@ -119,31 +131,32 @@ export class Asking {
   }
 
   async #soughtOf(records: readonly StoredRecord[]): Promise<Sought[]> {
-    const missed = await this.#missed(records);
-    const lacking = records.filter(({ record }) => lacksAlternate(record.symbols.reason));
-    const sets = await this.#setsOf([...missed, ...lacking.map(({ record }) => record.id)]);
-    const own = missed.filter((_, at) => usableSources(sets[at]!).length === 0).map((id) => ({ id }));
-    return [...own, ...(await this.#alternatesOf(lacking, sets.slice(missed.length)))];
+    const missed = await this.#missed(records.map(({ record }) => record));
+    const lacking = records.map(({ record }) => record).filter(lacksAlternate);
+    const sets = await this.#setsOf(idsOf([...missed, ...lacking]));
+    // What failed may have lost its file, or have a broken one.
+    const own = missed.filter(
+      ({ symbols }, at) => symbols.state === 'failed' || usableSources(sets[at]!).length === 0,
+    );
+    const alternates = await this.#alternatesOf(lacking, sets.slice(missed.length));
+    return [...own.map(({ id }) => ({ id })), ...alternates];
   }
 
   // Demand from before the executable was reported is not in its record.
-  async #missed(records: readonly StoredRecord[]): Promise<ExecutableId[]> {
+  async #missed(records: readonly ExecutableRecord[]): Promise<ExecutableRecord[]> {
     const { mode, catalog, fileBytesMax } = this.#deps;
-    const open = records
-      .map(({ record }) => record)
-      .filter(({ ambiguous, size }) => !ambiguous && size > 0 && size <= fileBytesMax)
-      .filter(({ symbols }) => symbols.state === 'wanted' || symbols.state === 'none');
-    const unasked = open.filter(({ symbols }) => symbols.state === 'none').map(({ id }) => id);
-    const demand = mode === 'all' || unasked.length === 0 ? [] : await catalog.demand.of(unasked);
-    const wanted = new Set(unasked.filter((_, at) => mode === 'all' || Number(demand[at]) > 0));
-    return open.filter(({ id, symbols }) => symbols.state === 'wanted' || wanted.has(id)).map(({ id }) => id);
+    const open = records.filter(
+      (record) => isOpen(record) && record.size > 0 && record.size <= fileBytesMax && !record.ambiguous,
+    );
+    const unsure = open.filter(({ symbols }) => symbols.state !== 'wanted');
+    const demand = mode === 'all' || unsure.length === 0 ? [] : await catalog.demand.of(idsOf(unsure));
+    const wanted = new Set(unsure.filter((_, at) => mode === 'all' || Number(demand[at]) > 0));
+    return open.filter((record) => record.symbols.state === 'wanted' || wanted.has(record));
   }
 
-  async #alternatesOf(lacking: readonly StoredRecord[], sets: readonly SourceSet[]): Promise<Sought[]> {
-    const sought = lacking.flatMap(({ record }, at) =>
-      usableSources(sets[at]!).flatMap(({ alt }) =>
-        alt === undefined ? [] : [{ id: gnuId(alt), of: record.id }],
-      ),
+  async #alternatesOf(lacking: readonly ExecutableRecord[], sets: readonly SourceSet[]): Promise<Sought[]> {
+    const sought = lacking.flatMap(({ id: of }, at) =>
+      usableSources(sets[at]!).flatMap(({ alt }) => (alt === undefined ? [] : [{ id: gnuId(alt), of }])),
     );
     const there = await this.#setsOf(sought.map(({ id }) => id));
     return sought.filter((_, at) => usableSources(there[at]!).length === 0);
@@ -183,8 +196,19 @@ export class Asking {
   }
 }
 
-function lacksAlternate(reason: string | undefined): boolean {
-  return reason?.startsWith('missing_alt') ?? false;
+/** Whether its sources may refer to a file that is not there: a table says so, and may still be to come. */
+function lacksAlternate({ symbols: { state, reason } }: ExecutableRecord): boolean {
+  return state === 'queued' || state === 'running' || (reason?.startsWith('missing_alt') ?? false);
+}
+
+/** Whether a file of its own might help. */
+function isOpen(record: ExecutableRecord): boolean {
+  const { state } = record.symbols;
+  return state === 'none' || state === 'wanted' || (state === 'failed' && !lacksAlternate(record));
+}
+
+function idsOf(records: readonly ExecutableRecord[]): ExecutableId[] {
+  return records.map(({ id }) => id);
 }
 
 function orThrow<T>(read: T | StoreUnavailable): T {

@@ -6,6 +6,8 @@ import { type Store, StoreUnavailable } from '@symkeep/cache';
 import { decode, type ExecutableId, encode, invalid, SymkeepError } from '@symkeep/protocol';
 import { uploadLeaseAt } from '../catalog/keys.ts';
 
+/** An agent finds and reads a large file in this time, and a dead one holds up nobody for long. */
+export const leaseMsDefault = 120_000;
 /** Hosts that are remembered not to have it; with so many, nobody is asked until one is forgotten. */
 const triedMax = 16;
 /** Somebody may install the debug package, or start another copy of the file. */
@@ -36,6 +38,8 @@ export interface LeaseState {
   /** The executable that refers to the file, if that is a dwz file. */
   readonly of?: ExecutableId;
   readonly tried: readonly Tried[];
+  /** When a file came under a lease: what it did not mend, another agent's will not mend the same day. */
+  readonly sent?: number;
 }
 
 /** `not_here`: this host is not asked now, nor soon. `later`: not now. */
@@ -48,7 +52,7 @@ export class UploadLeases {
   readonly ms: number;
 
   /** `ms`: how long an agent may be silent; what it sends renews its lease. */
-  constructor(store: Store, ms: number) {
+  constructor(store: Store, ms = leaseMsDefault) {
     this.#store = store;
     this.ms = ms;
   }
@@ -102,6 +106,22 @@ export class UploadLeases {
     return freed ? (state.of ?? id) : undefined;
   }
 
+  /** Notes that the file came. Throws what `hold` throws. */
+  async noteSent(id: ExecutableId, lease: string): Promise<void> {
+    await this.#change(id, lease, (state, now) => ({ ...state, sent: now }));
+  }
+
+  /** Forgets who had nothing, and that a file came: everyone may be asked. Throws the outage. */
+  async forgetTried(id: ExecutableId): Promise<void> {
+    const [before] = await this.read([id]);
+    if (before instanceof StoreUnavailable) throw before;
+    if (before == null) return;
+    const { sent: _, ...rest } = before;
+    const swapped = await this.#swap(id, before, { ...rest, tried: [] });
+    // Who was quicker has changed what was to be forgotten.
+    if (swapped !== 'done') throw swapped === 'lost' ? contended() : swapped;
+  }
+
   async #change(
     id: ExecutableId,
     lease: string,
@@ -122,7 +142,7 @@ export class UploadLeases {
       if (swapped instanceof StoreUnavailable) throw swapped;
       [before] = await this.read([id]);
     }
-    throw new StoreUnavailable('contended', 'too many writers at once');
+    throw contended();
   }
 
   async #swap(
@@ -148,6 +168,7 @@ export class UploadLeases {
 /** What is to be thought of asking a host. */
 export function standingOf(state: LeaseState | null, host: string, now: number): Standing {
   if (state === null) return 'free';
+  if (state.sent !== undefined && state.sent + absentMs > now) return 'not_here';
   if (state.until > now) return 'held';
   const tried = state.tried.filter((one) => isRemembered(one, now));
   const own = tried.find((one) => one.host === host);
@@ -161,6 +182,10 @@ function isRemembered({ at, why }: Tried, now: number): boolean {
 
 function stateOf(bytes: Uint8Array | null): LeaseState | null {
   return bytes === null ? null : (decode(bytes, 'msgpack') as LeaseState);
+}
+
+function contended(): StoreUnavailable {
+  return new StoreUnavailable('contended', 'too many writers at once');
 }
 
 function lost(id: ExecutableId): SymkeepError {

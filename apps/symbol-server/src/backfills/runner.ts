@@ -4,6 +4,7 @@
 import { type Clock, type Store, StoreUnavailable } from '@symkeep/cache';
 import { type ExecutableId, type ExecutableRecord, SymkeepError } from '@symkeep/protocol';
 import type { Logger } from 'pino';
+import { seekAnew } from '../asking/seek-anew.ts';
 import { type Catalog, StoredRecord } from '../catalog/index.ts';
 import type { Lease } from '../jobs/lease.ts';
 import type { QueuedJobs } from '../jobs/queued-jobs.ts';
@@ -44,7 +45,7 @@ const jobPriorityMin = 10;
 
 export interface RunnerDeps {
   readonly store: Store;
-  readonly catalog: Pick<Catalog, 'executables' | 'sources' | 'demand'>;
+  readonly catalog: Pick<Catalog, 'executables' | 'sources' | 'demand' | 'epoch'>;
   readonly backfills: Backfills;
   readonly jobs: Pick<QueuedJobs, 'enqueue'>;
   /** Undefined where no upstreams are configured. */
@@ -258,7 +259,7 @@ export class BackfillRunner {
     if (isStored) {
       await jobs.enqueue(id, set, jobPriorityMin + 1 + priorityMax - backfill.priority);
     } else if (set.version < at) {
-      if (backfill.source === 'agents') catalog.demand.note(id, agentsWeight);
+      if (backfill.source === 'agents') await seekAnew(this.#deps.store, catalog, id, agentsWeight);
       else if (fetcher === undefined || typeof record !== 'object') mark.fetched = 'no_upstreams';
       else
         void fetcher.fetchAnew(record).then((outcome) => {

@@ -1,6 +1,7 @@
 // Why an executable's frames have names or not, as a timeline made of what is known of it: a pure function, so that what
 // it says can be read from what it is given.
 import { type ExecutableRecord, type SymbolsSummary, secondOf } from '@symkeep/protocol';
+import type { LeaseState } from '../asking/upload-leases.ts';
 import type { JobState } from '../jobs/jobs.ts';
 import type { Source, SourceSet, TableVersion } from '../sources/source-set.ts';
 import type { UpstreamAbsence } from '../upstreams/upstream-absences.ts';
@@ -22,6 +23,8 @@ export interface Known {
   readonly asked: number;
   /** By upstream URL. */
   readonly absences: Readonly<Record<string, UpstreamAbsence>>;
+  /** Which agents were asked for its file. */
+  readonly lease: LeaseState | null;
   /** Of the set's table, where one is queued or runs. */
   readonly job: JobState | null;
 }
@@ -31,6 +34,7 @@ export function timelineOf(known: Known, now: number): Step[] {
   const { record, set, absences } = known;
   const past = [
     ...seen(record),
+    ...agentSteps(known.lease),
     ...set.sources.map(fileStep),
     ...Object.entries(absences).map(([url, absence]) => absenceStep(url, absence)),
     ...set.tables.map(tableStep),
@@ -52,6 +56,19 @@ function seen({ id, fileName, firstSeen, lastSeen, nameCount }: ExecutableRecord
       text: `last seen on this day, under ${names}`,
     },
   ];
+}
+
+function agentSteps(lease: LeaseState | null): Step[] {
+  if (lease === null) return [];
+  const { host, until, fence, tried } = lease;
+  const steps = tried.map(({ host, at, why }) => {
+    const outcome = why === 'absent' ? 'has no file that says a name' : 'could not send it';
+    const text = `the agent of ${host} was asked for the file, and ${outcome}`;
+    return { at: secondOf(at), kind: `agent_${why}`, text, host };
+  });
+  if (until === 0) return steps;
+  const text = `the agent of ${host} was asked for the file`;
+  return [...steps, { at: secondOf(fence), kind: 'agent_asked', text, host, until: secondOf(until) }];
 }
 
 function fileStep({ at, kind, bytes, quality, trust, digest, dropped, quarantined }: Source): Step {

@@ -92,13 +92,17 @@ async function receiveAsked({ receiver, asking }: Context, upload: Upload, lease
   await asking.hold(id, lease);
   const chunks = asking.holding(id, lease, body.chunks);
   const admit = () => asking.hold(id, lease);
+  let received: Received;
   try {
-    return await receiver.receive({ ...upload, trust: 'agent', body: { ...body, chunks }, admit });
+    received = await receiver.receive({ ...upload, trust: 'agent', body: { ...body, chunks }, admit });
   } catch (thrown) {
     const error = errorOf(thrown);
     if (error.code !== 'conflict') await giveBackAfter(asking, upload, lease, error);
     throw error;
   }
+  // The file is there; that nobody else is asked for it is worth an attempt.
+  await unlessKnownTrouble(asking.noteSent(id, lease));
+  return received;
 }
 
 // What cannot be given back now ends by itself; the sender is told what went wrong first.
@@ -108,8 +112,13 @@ async function giveBackAfter(
   lease: string,
   { code }: SymkeepError,
 ): Promise<void> {
+  const why = code === 'unavailable' ? 'unavailable' : 'failed';
+  await unlessKnownTrouble((async () => asking.giveBack(id, lease, why, sample()))());
+}
+
+async function unlessKnownTrouble(work: Promise<void>): Promise<void> {
   try {
-    await asking.giveBack(id, lease, code === 'unavailable' ? 'unavailable' : 'failed', sample());
+    await work;
   } catch (error) {
     if (errorOf(error).code === 'internal') throw error;
   }

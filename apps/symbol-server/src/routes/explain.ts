@@ -40,18 +40,19 @@ export const explainExecutable = defineOperation({
   },
 });
 
-async function knownOf({ catalog, jobs }: Context, record: ExecutableRecord): Promise<Known> {
+async function knownOf({ catalog, jobs, asking }: Context, record: ExecutableRecord): Promise<Known> {
   const { id, symbols } = record;
-  const [set, [asked], [absences]] = await Promise.all([
+  const [set, [asked], [absences], lease] = await Promise.all([
     catalog.sources.read(id),
     catalog.demand.of([id]),
     catalog.upstreamAbsences.of([id]),
+    asking.leaseOf(id),
   ]);
   for (const answer of [set, asked, absences])
     if (answer instanceof StoreUnavailable) throw unavailable(answer);
   const isAtWork = symbols.state === 'queued' || symbols.state === 'running';
   const job = isAtWork ? await jobs.state(jobIdOf(id, set as Known['set'])) : null;
-  return { record, set, asked, absences, job } as Known;
+  return { record, set, asked, absences, lease, job } as Known;
 }
 
 async function unknownSteps({ catalog, clock }: Context, id: ExecutableId): Promise<Step[]> {
