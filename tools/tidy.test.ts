@@ -42,12 +42,13 @@ const singleImporter: Record<string, string> = {
   bullmq: 'apps/symbol-server/src/jobs/queue.ts',
 };
 
-function importsOf(text: string): { name: string; typeOnly: boolean }[] {
+function importsOf(text: string): { name: string; typeOnly: boolean; isLazy: boolean }[] {
   const pattern =
     /^\s*(?:import|export)\s+(type\s+)?(?:[^'"`;]*?\sfrom\s+)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/gm;
   return [...text.matchAll(pattern)].map((match) => ({
     name: match[2] ?? match[3]!,
     typeOnly: match[1] !== undefined,
+    isLazy: match[3] !== undefined,
   }));
 }
 
@@ -99,6 +100,25 @@ describe('dependencies', () => {
         .map(({ name }) => `${path} imports ${name}`),
     );
     expect(wrong).toEqual([]);
+  });
+
+  it('of `symkeep extract` leave out what takes longer to load than a small file to extract', () => {
+    const app = 'apps/symbol-server/src';
+    const loaded = new Map<string, string>();
+    const load = (path: string) => {
+      for (const { name, typeOnly, isLazy } of importsOf(readFileSync(join(root, path), 'utf8'))) {
+        const target = name.startsWith('.') ? normalize(join(dirname(path), name)) : name;
+        if (typeOnly || isLazy || loaded.has(target)) continue;
+        loaded.set(target, path);
+        if (name.startsWith('.')) load(target);
+      }
+    };
+    for (const file of ['main.ts', 'commands/extract.ts']) load(join(app, file));
+    const heavy = ['node:http', 'node:https', 'hono', 'ioredis', 'bullmq', join(app, 'catalog/index.ts')];
+    expect(heavy.filter((name) => loaded.has(name)).map((name) => `${loaded.get(name)}: ${name}`)).toEqual(
+      [],
+    );
+    expect(loaded.has('@symkeep/symbols')).toBe(true);
   });
 
   it('of a project are declared in its package.json', () => {

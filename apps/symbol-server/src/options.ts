@@ -2,12 +2,12 @@
 import { byteSize, duration, flag, listenAddress, option } from '@symkeep/options';
 import { qualities, symbolStates } from '@symkeep/protocol';
 import { z } from 'zod';
-import { askModes } from './asking/asking.ts';
+import { askModes } from './asking/ask-mode.ts';
 import { backfillSources, priorityMax, rateMax } from './backfills/backfill.ts';
 import { parseS3Place } from './blobs/open-blobs.ts';
 import type { Role } from './http/operation.ts';
 import { roles } from './http/tokens.ts';
-import { allowedPathsDefault } from './upstreams/index.ts';
+import { allowedPathsDefault } from './upstreams/allowed-paths.ts';
 
 function wholeNumber(min: number, max: number) {
   return z.coerce

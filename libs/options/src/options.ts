@@ -1,6 +1,5 @@
 // Options by flag, environment or YAML file, from one definition each: the flag, the variable, the key in the file, the
 // check, the default and the help text are written down once. A flag goes before the environment, that before the file.
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
 /** Letters wrong, missing or too many in what is taken for a misspelt name. */
@@ -55,15 +54,15 @@ export interface OtherVariables {
 
 /**
  * The values of all options. An environment variable `SYMKEEP_…` that no option has, or an unknown key in the file, is a
- * mistake as well: it is most often a misspelt one. Throws `UsageError` with every mistake.
+ * mistake as well: it is most often a misspelt one. Rejects with `UsageError` with every mistake.
  */
-export function resolveOptions<O extends Options>(
+export async function resolveOptions<O extends Options>(
   options: O,
   { flags, env, file }: OptionSources,
   others: OtherVariables = { known: [] },
-): Values<O> {
+): Promise<Values<O>> {
   const mistakes: string[] = [];
-  const inFile = file === undefined ? {} : readFile(file, options, mistakes);
+  const inFile = file === undefined ? {} : await readFile(file, options, mistakes);
   const values: Record<string, unknown> = {};
   for (const [name, option] of Object.entries(options)) {
     const [given, source] = pick(name, option, { flags, env, inFile });
@@ -96,11 +95,13 @@ function pick(
   return [inFile[name], name in inFile ? `${name} (in the file)` : flagOf(name)];
 }
 
-function readFile(
+async function readFile(
   { path, text }: { path: string; text: string },
   options: Options,
   mistakes: string[],
-): Record<string, unknown> {
+): Promise<Record<string, unknown>> {
+  // Its 75 files take as long to load as many a command takes.
+  const { parse: parseYaml } = await import('yaml');
   let parsed: unknown;
   try {
     parsed = parseYaml(text) ?? {};

@@ -55,7 +55,7 @@ export async function runProgram(
         env,
         ...(path === undefined ? {} : { file: { path, text: readConfig(path) } }),
       };
-      const values = resolveOptions(definition.options, sources, others);
+      const values = await resolveOptions(definition.options, sources, others);
       code = await definition.run(values, command.args);
     });
   }

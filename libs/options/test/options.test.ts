@@ -25,9 +25,9 @@ const options = {
   quiet: option(flag.default(false), { describe: 'quiet', env: 'SYMKEEP_QUIET' }),
 };
 
-function mistakesOf(run: () => unknown): readonly string[] {
+async function mistakesOf(run: () => Promise<unknown>): Promise<readonly string[]> {
   try {
-    run();
+    await run();
   } catch (error) {
     if (error instanceof UsageError) return error.mistakes;
     throw error;
@@ -36,24 +36,24 @@ function mistakesOf(run: () => unknown): readonly string[] {
 }
 
 describe('options', () => {
-  it('come from flags before the environment before the file before defaults', () => {
+  it('come from flags before the environment before the file before defaults', async () => {
     const file = { path: 'x.yaml', text: 'cache: 3KiB\nidleAfter: 5s\nquiet: true\n' };
     const env = { SYMKEEP_CACHE: '2KiB', SYMKEEP_LISTEN: '[::1]:80' };
-    expect(resolveOptions(options, { flags: { cache: '1KiB' }, env, file })).toEqual({
+    expect(await resolveOptions(options, { flags: { cache: '1KiB' }, env, file })).toEqual({
       listen: { host: '::1', port: 80 },
       idleAfter: 5_000,
       cache: 1_024,
       quiet: true,
     });
-    expect(resolveOptions(options, { flags: {}, env: {} })).toMatchObject({ cache: 1, quiet: false });
+    expect(await resolveOptions(options, { flags: {}, env: {} })).toMatchObject({ cache: 1, quiet: false });
   });
 
-  it('are refused with every mistake listed, where it was made', () => {
+  it('are refused with every mistake listed, where it was made', async () => {
     const file = { path: 'x.yaml', text: 'cashe: 1\nquiet: perhaps\n' };
     const env = { SYMKEEP_LISTEN: 'nowhere', SYMKEEP_LISTENN: 'x', SYMKEEP_OTHER: '1' };
     const flags = { idleAfter: 'soon' };
     expect(
-      mistakesOf(() => resolveOptions(options, { flags, env, file }, { known: ['SYMKEEP_OTHER'] })),
+      await mistakesOf(() => resolveOptions(options, { flags, env, file }, { known: ['SYMKEEP_OTHER'] })),
     ).toEqual([
       'x.yaml: unknown option cashe; did you mean cache?',
       'SYMKEEP_LISTEN: is not host:port',
@@ -63,19 +63,19 @@ describe('options', () => {
     ]);
   });
 
-  it('leave the variables of other programs to them, but for what is nearly one of ours', () => {
+  it('leave the variables of other programs to them, but for what is nearly one of ours', async () => {
     const env = { SYMKEEP_AGENT_HOST: 'x', SYMKEEP_AGENT_CYCEL: 'x', SYMKEEP_QUITE: '1' };
     const others = { known: [], foreign: /^SYMKEEP_(AGENT_|QUI)/ };
-    expect(mistakesOf(() => resolveOptions(options, { flags: {}, env }, others))).toEqual([
+    expect(await mistakesOf(() => resolveOptions(options, { flags: {}, env }, others))).toEqual([
       'SYMKEEP_QUITE: no such option; did you mean SYMKEEP_QUIET?',
     ]);
   });
 
-  it('refuse a file that is no map', () => {
+  it('refuse a file that is no map', async () => {
     const read = (text: string) =>
       mistakesOf(() => resolveOptions(options, { flags: {}, env: {}, file: { path: 'f', text } }));
-    expect(read('- a\n')).toEqual(['f: not a map of options']);
-    expect(read('a: [')[0]).toMatch(/^f: not YAML/);
+    expect(await read('- a\n')).toEqual(['f: not a map of options']);
+    expect((await read('a: ['))[0]).toMatch(/^f: not YAML/);
   });
 
   it.each([

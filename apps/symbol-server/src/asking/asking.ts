@@ -12,11 +12,10 @@ import {
 } from '@symkeep/protocol';
 import { type Catalog, StoredRecord } from '../catalog/index.ts';
 import { type SourceSet, usableSources } from '../sources/source-set.ts';
+import type { AskMode } from './ask-mode.ts';
 import { type LeaseState, type ReturnReason, standingOf, UploadLeases } from './upload-leases.ts';
 
-export const askModes = ['wanted', 'all', 'never'] as const;
-/** `wanted`: for what was asked for in vain; `all`: for whatever has no symbols. */
-export type AskMode = (typeof askModes)[number];
+export type { AskMode };
 
 /** Files asked for in one reply: an agent sends one at a time, and the leases of the others run meanwhile. */
 export const asksMax = 4;

@@ -8,18 +8,9 @@ import { guardedLookup, isPublicAddress } from './address-guard.ts';
 import { Upstream, UpstreamFailure, type UpstreamFile } from './upstream.ts';
 import { type Absences, UpstreamAbsences } from './upstream-absences.ts';
 
+export { allowedPathsDefault } from './allowed-paths.ts';
 export type { UpstreamAbsence } from './upstream-absences.ts';
 export { UpstreamFailure, type UpstreamFile };
-
-/** Where distributions install; what is built in house is elsewhere. */
-export const allowedPathsDefault: readonly string[] = [
-  '/usr/bin/',
-  '/usr/sbin/',
-  '/usr/lib',
-  '/lib',
-  '/bin/',
-  '/sbin/',
-];
 
 export interface UpstreamsConfig {
   /** Base URLs, asked in this order. */
