@@ -187,7 +187,7 @@ export const concurrency = option(
     .max(256, 'is over 256')
     .optional(),
   {
-    describe: 'jobs at once, as many as processors if not given',
+    describe: 'extractions at once, as many as processors if not given',
     env: 'SYMKEEP_CONCURRENCY',
     placeholder: '<n>',
   },

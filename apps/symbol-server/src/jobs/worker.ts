@@ -23,6 +23,8 @@ import { Symbolizer } from './symbolize.ts';
 const cacheBytes = 16 * 2 ** 20;
 /** Its cache saves a read now and then; a change is checked by the store anyway. */
 const gatherMs = 250;
+/** Jobs under way for each extraction: while one is extracted, others wait for disks and for Redis. */
+const jobsPerExtraction = 4;
 /** How long a start waits for Redis before it goes on, and takes jobs when Redis comes. */
 const redisWaitMs = 3_000;
 /** Longer than a round of the reconciler takes; a worker that died has its place taken after it. */
@@ -37,7 +39,7 @@ const finishMs = 2_000;
 export interface WorkerConfig extends BlobsPlace, Pick<ReceiveLimits, 'fileBytesMax'> {
   readonly redisUrl: string;
   readonly namespace: string;
-  /** Jobs at once, each in an extraction child of its own. */
+  /** Extractions at once, each in a child of its own. */
   readonly concurrency: number;
   readonly retainDebugFiles: BlobSweeperDeps['retain'];
   /** Bytes of symbol table pages that Redis may hold; undefined: all. */
@@ -78,8 +80,9 @@ export async function startWorker(
   await redisReady(client, redisWaitMs, clock);
   await catalog.start();
   client.on('ready', () => void catalog.epoch.check());
+  const jobsAtOnce = concurrency * jobsPerExtraction;
   const runner = new JobRunner(
-    { client: createWaitingRedis(redisUrl, onTrouble), namespace, concurrency, onTrouble },
+    { client: createWaitingRedis(redisUrl, onTrouble), namespace, concurrency: jobsAtOnce, onTrouble },
     (job) => symbolizer.run(job),
   );
   const sweeper = new BlobSweeper({
