@@ -226,7 +226,8 @@ function sha256(bytes: Uint8Array): string {
 async function undisturbedOutcome(executable: string): Promise<string> {
   const files = { executable, search: false };
   return extractTable({ files, output: undefined, threads: 1, bytesMax: undefined }).then(
-    ({ digest }) => digest,
+    // A table that names nothing is none.
+    ({ digest, ranges }) => (ranges === 0 ? 'failed' : digest),
     () => 'failed',
   );
 }
