@@ -109,3 +109,21 @@ describe('symkeep symbolize', () => {
     expect(await symbolize(fileURLToPath(import.meta.url), '1\n')).toMatchObject({ code: 1, out: [''] });
   });
 });
+
+describe('symkeep extract --threads', () => {
+  it('makes the same table with any number of them', async () => {
+    const tables = await Promise.all(
+      ['1', '2', '3'].map((threads) => symkeep('extract', fixture, '--stats', '--threads', threads)),
+    );
+    const [first, ...others] = tables.map(({ stdout }) => JSON.parse(stdout));
+    expect(first).toMatchObject({ quality: 'dwarf', damage: [] });
+    for (const table of others) expect(table).toEqual(first);
+  });
+
+  it.each(['0', '65', 'two'])('refuses %s', async (threads) => {
+    await expect(symkeep('extract', fixture, '--threads', threads)).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--threads: '),
+    });
+  });
+});

@@ -35,6 +35,7 @@ export {
   type WrittenTable,
   wordsOf,
   writeSymbolTable,
+  writeSymbolTableThreaded,
 } from './symbol-table.ts';
 export {
   columnWord,

@@ -5,7 +5,6 @@
 // one before it, the function last called from that parent, the file last seen in that function, and a line near by.
 import { ByteReader, ByteWriter } from './byte-cursor.ts';
 import { none, type SymbolRanges } from './ranges.ts';
-import { compress } from './symbol-table-compression.ts';
 import { Expectations } from './symbol-table-expectations.ts';
 
 /**
@@ -98,7 +97,7 @@ export class PageWriter {
     this.#files = new Dictionary(ranges.files.length);
   }
 
-  /** The stored bytes of the page of ranges `first` up to `end`. */
+  /** The page of ranges `first` up to `end`, to be compressed. */
   write(first: number, end: number): Buffer {
     const { starts, location } = this.#columns;
     let before = this.#ranges.starts[first] as number;
@@ -111,7 +110,7 @@ export class PageWriter {
     this.#endSourceRun();
     const content = this.#content(end - first);
     this.#reset();
-    return compress(content);
+    return content;
   }
 
   #rangeCode(location: number): number {

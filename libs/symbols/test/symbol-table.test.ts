@@ -19,6 +19,7 @@ import {
   SymbolsError,
   stringBytesMax,
   writeSymbolTable,
+  writeSymbolTableThreaded,
 } from '../src/index.ts';
 import { reader } from './symbolizer.ts';
 import { boundariesOf, framesIn, type TestFrame, type TestRange, tableOf, testRanges } from './tables.ts';
@@ -40,6 +41,23 @@ function manyFunctions(count: number): TestRange[] {
   }));
   return [...ranges, { start: count, frames: [] }];
 }
+
+describe('in another thread', () => {
+  // The last takes several messages to the thread.
+  it.each([0, 1, pageRangesMax + 1, 100_000])(
+    'pages become the same table, with %i functions',
+    async (count) => {
+      const ranges = mergeRanges([tableOf('dwarf', 0n, manyFunctions(count))]);
+      expect(await writeSymbolTableThreaded(ranges)).toEqual(writeSymbolTable(ranges));
+    },
+  );
+
+  it('fails as it does in this one', async () => {
+    const ranges = mergeRanges([tableOf('dwarf', 0n, manyFunctions(2))]);
+    const backwards = { ...ranges, starts: ranges.starts.toReversed() };
+    await expect(writeSymbolTableThreaded(backwards)).rejects.toMatchObject({ code: 'malformed' });
+  });
+});
 
 describe('round trip', () => {
   it('answers as the ranges do, at every boundary and beside it', () => {

@@ -13,12 +13,16 @@ import {
   type SymbolRanges,
   type WrittenTable,
   writeSymbolTable,
+  writeSymbolTableThreaded,
 } from '@symkeep/symbols';
 import { type OpenedElf, openElfFile } from '../elf-files.ts';
 import type { ExtractedTable, ExtractionTask, FillTask } from './messages.ts';
 
 /** More threads wait for each other's memory more than they gain. */
 const threadsMax = 8;
+
+/** A thread takes as long to start as to compress the pages of so many ranges. */
+const threadedRangesMin = 262_144;
 
 /** Threads that may read one file. */
 export function threadsHere(): number {
@@ -36,12 +40,17 @@ export async function extractTable({
   try {
     const budget = bytesMax === undefined ? {} : { bytesMax };
     const extracted = await extractThreaded(opened.image, { ...opened.companions, ...budget, threads });
-    const written = writeSymbolTable(extracted.ranges);
+    const written = await write(extracted.ranges, threads);
     if (output !== undefined) writeTableFile(output, written);
     return describe(opened, extracted, written);
   } finally {
     opened.close();
   }
+}
+
+function write(ranges: SymbolRanges, threads: number): WrittenTable | Promise<WrittenTable> {
+  const isThreaded = threads > 1 && ranges.starts.length >= threadedRangesMin;
+  return isThreaded ? writeSymbolTableThreaded(ranges) : writeSymbolTable(ranges);
 }
 
 /** Makes finished tables into one: at each address what the first has that knows something of it. */
