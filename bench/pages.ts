@@ -1,10 +1,17 @@
-// How many ranges a page of a symbol table has, and how it is compressed: bytes stored and time to inflate a page.
+// How many ranges a page of a symbol table has, and how it is compressed: bytes stored, and times to inflate a page and to
+// decode one.
 // Asks for libc and libjvm with their debug files (Debian's libc6-dbg, openjdk-17-dbg); SYMKEEP_BENCH_FILES names others.
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import * as zlib from 'node:zlib';
 import { openElfFile } from '../apps/symbol-server/src/elf-files.ts';
-import { extract, type SymbolRanges, writeSymbolTable } from '../libs/symbols/src/index.ts';
+import {
+  decodePage,
+  extract,
+  openSymbolTable,
+  type SymbolRanges,
+  writeSymbolTable,
+} from '../libs/symbols/src/index.ts';
 import { median, Report } from './report.ts';
 
 const files = process.env.SYMKEEP_BENCH_FILES?.split(':') ?? [
@@ -52,14 +59,15 @@ function dictionaryOf(contents: readonly Buffer[]): Buffer {
   return Buffer.concat(Array.from({ length: parts }, (_, part) => pick(part).subarray(-each)));
 }
 
-/** Microseconds a page. */
-function inflateTime(form: Form, stored: readonly Uint8Array[]): number {
-  const step = Math.max(1, Math.floor(stored.length / sampled));
-  const chosen = stored.filter((_, page) => page % step === 0);
+/** Microseconds of processor time a page, of pages from all over the table. */
+function timePerPage<T>(pages: readonly T[], read: (page: T, index: number) => unknown): number {
+  const step = Math.max(1, Math.floor(pages.length / sampled));
+  const chosen = pages.map((page, index) => ({ page, index })).filter(({ index }) => index % step === 0);
   const times = Array.from({ length: rounds }, () => {
-    const start = process.hrtime.bigint();
-    for (const page of chosen) form.inflate(page);
-    return Number(process.hrtime.bigint() - start) / 1000 / chosen.length;
+    const start = process.threadCpuUsage();
+    for (const { page, index } of chosen) read(page, index);
+    const { user, system } = process.threadCpuUsage(start);
+    return (user + system) / chosen.length;
   });
   return median(times);
 }
@@ -80,13 +88,21 @@ for (const file of files.filter((path) => existsSync(path))) {
     const { header, pages } = writeSymbolTable(ranges, count);
     const title = `${basename(file)}, ${count} ranges a page`;
     report.add(title, 'header', header.length / 1e6, 'MB');
+    const table = openSymbolTable(header);
+    const decoding = timePerPage(pages, (page, index) => decodePage(table, index, page));
+    report.add(title, 'decoded', decoding, 'µs to decode a page, inflating included');
     const contents = pages.map((page) => zlib.zstdDecompressSync(page));
     for (const form of formsWith(dictionaryOf(contents))) {
       const stored = contents.map(form.compress);
       const bytes = stored.reduce((sum, { length }) => sum + length, 0);
       report.add(title, form.name, bytes / 1e6, 'MB');
       report.add(title, form.name, bytes / stored.length, 'bytes a page');
-      report.add(title, form.name, inflateTime(form, stored), 'µs to inflate a page');
+      report.add(
+        title,
+        form.name,
+        timePerPage(stored, (page) => form.inflate(page)),
+        'µs to inflate a page',
+      );
     }
   }
 }

@@ -3,12 +3,22 @@
 // counted in a class, with samples. Exits with 1 below 99.9 % exact or 99.95 % of innermost lines.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { basename } from 'node:path';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import type { OpenedElf } from '../apps/symbol-server/src/elf-files.ts';
 import { openElfFile } from '../apps/symbol-server/src/elf-files.ts';
+import {
+  bytesSource,
+  type ElfImage,
+  type ElfSection,
+  openElf,
+  sectionFlags,
+  sectionTypes,
+} from '../libs/elf/src/index.ts';
 import type { Frame } from '../libs/protocol/src/index.ts';
 import {
   type DecodedPage,
@@ -28,6 +38,7 @@ const usage = `usage: symbols-verify [options] FILE…
   --seed N         of the choice of addresses (1)
   --samples N      disagreements shown of each class (3)
   --code FILE      disassemble this file instead: a .debug file has no code
+  --before FILE    ask llvm of this file instead: the same code before dwz moved what it shares elsewhere
   --source go      compare Go's own table alone, with llvm's reading of DWARF
   --reference go   compare all with go tool addr2line, which reads that table: outermost name, innermost line; by
                    default that is asked only where that table alone knows something, which llvm does not read
@@ -73,6 +84,7 @@ const { values: options, positionals: files } = parseArgs({
     seed: { type: 'string', default: '1' },
     samples: { type: 'string', default: '3' },
     code: { type: 'string' },
+    before: { type: 'string' },
     source: { type: 'string' },
     reference: { type: 'string', default: 'llvm' },
     json: { type: 'boolean', default: false },
@@ -83,27 +95,29 @@ const { values: options, positionals: files } = parseArgs({
 async function verify(file: string): Promise<boolean> {
   const opened = openElfFile({ executable: file, search: true });
   const lookup = lookupIn(opened);
-  const usesAlternate = opened.companions.alternate !== undefined;
-  const text = opened.image.sections.find(({ name }) => name === '.text');
+  const usesAlternate = opened.companions.alternate !== undefined && options.before === undefined;
+  const isRelocatable = opened.image.header.type === 'rel';
+  const code = codeOf(opened.image);
   opened.close();
-  if (text === undefined) throw new Error('no .text');
   // Given a stripped file, llvm would name functions by its dynamic symbols; the debug file has all of them.
-  const symbolsFile = opened.debugFile ?? file;
+  const debugFile = options.before ?? opened.debugFile ?? file;
+  const symbolsFile = isRelocatable ? placedCopy(debugFile) : debugFile;
+  const shift = isRelocatable ? placedFrom : 0n;
   const random = randomNumbers(Number(options.seed));
   const count = Number(options.count);
-  const anywhere = Array.from(
-    { length: count },
-    () => text.address + BigInt(Math.floor(random() * text.size)),
-  );
-  const calls = await callReturns(options.code ?? file);
+  const anywhere = Array.from({ length: count }, () => code(random()));
+  const calls = await callReturns(options.code ?? (isRelocatable ? symbolsFile : file), isRelocatable);
   const picked = Array.from({ length: calls.length === 0 ? 0 : count }, () => {
-    return (calls[Math.floor(random() * calls.length)] as bigint) - 1n;
+    return (calls[Math.floor(random() * calls.length)] as bigint) - 1n - shift;
   });
   if (calls.length === 0) console.log(`${file}: no calls found (a file without code needs --code)`);
   const results = [
-    await check(file, symbolsFile, 'random', anywhere, lookup, usesAlternate),
-    ...(picked.length === 0 ? [] : [await check(file, symbolsFile, 'call', picked, lookup, usesAlternate)]),
+    await check(file, symbolsFile, 'random', anywhere, lookup, { usesAlternate, shift }),
+    ...(picked.length === 0
+      ? []
+      : [await check(file, symbolsFile, 'call', picked, lookup, { usesAlternate, shift })]),
   ];
+  if (symbolsFile !== debugFile) rmSync(symbolsFile);
   return results.every(Boolean);
 }
 
@@ -113,11 +127,12 @@ async function check(
   kind: string,
   addresses: readonly bigint[],
   lookup: Lookup,
-  usesAlternate: boolean,
+  { usesAlternate, shift }: { readonly usesAlternate: boolean; readonly shift: bigint },
 ): Promise<boolean> {
   const ours = addresses.map(lookup);
   const onlyGo = options.reference === 'go';
-  const theirs = onlyGo ? addresses.map(() => []) : await askLlvm(symbolsFile, addresses);
+  const asked = addresses.map((address) => address + shift);
+  const theirs = onlyGo ? addresses.map(() => []) : await askLlvm(symbolsFile, asked);
   const names = usesAlternate ? await askElfutils(symbolsFile, addresses) : [];
   // llvm does not read Go's table: where that alone knows something, it is compared with Go's own reader.
   const inTable = addresses.filter((_, index) => {
@@ -165,18 +180,62 @@ function randomNumbers(seed: number): () => number {
   };
 }
 
+/** The address at each fraction of `.text`; of all code of a relocatable file, which may have a section per function. */
+function codeOf({ header, sections }: ElfImage): (fraction: number) => bigint {
+  const isCode = ({ name, flags }: ElfSection) =>
+    header.type === 'rel' ? (flags & sectionFlags.execute) !== 0 : name === '.text';
+  const spans = sections.filter((section) => isCode(section) && section.size > 0);
+  const total = spans.reduce((sum, { size }) => sum + size, 0);
+  if (total === 0) throw new Error('no code');
+  return (fraction) => {
+    let rest = Math.floor(fraction * total);
+    const span = spans.find(({ size }) => {
+      if (rest < size) return true;
+      rest -= size;
+      return false;
+    });
+    return (span as ElfSection).address + BigInt(rest);
+  };
+}
+
+/** Far from 0, where the debug information of what `ld -r` dropped points. */
+const placedFrom = 0x1000_0000n;
+
+/**
+ * A relocatable file whose section headers have the addresses that symkeep gives them, and `placedFrom`: in the file itself
+ * all say 0, and llvm takes the code of one section for that of another. Without `.debug_aranges`, which llvm does not
+ * relocate.
+ */
+function placedCopy(file: string): string {
+  const bytes = readFileSync(file);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const { header, sections } = openElf(bytesSource(bytes));
+  const { offset, entryBytes } = header.sectionTable;
+  for (const { index, address, name, flags } of sections) {
+    const at = offset + index * entryBytes;
+    const placed = address + ((flags & sectionFlags.alloc) === 0 ? 0n : placedFrom);
+    if (header.class === 64) view.setBigUint64(at + 16, placed, header.littleEndian);
+    else view.setUint32(at + 12, Number(placed), header.littleEndian);
+    if (name === '.debug_aranges') view.setUint32(at + 4, sectionTypes.nobits, header.littleEndian);
+  }
+  const copy = join(tmpdir(), `symbols-verify-${process.pid}-${basename(file)}`);
+  writeFileSync(copy, bytes);
+  return copy;
+}
+
 /** Calls on x86, ARM, AArch64, PowerPC, s390x, MIPS, RISC-V. */
 const callInstruction = /^(call[lqw]?|blx?|blr|bctrl|brasl|basr|bas|jalr?|bal)$/;
 
-/** Addresses behind each call in `.text`. GNU's objdump knows this machine only; llvm's takes debug files for the file. */
-async function callReturns(file: string): Promise<bigint[]> {
-  const found = await callReturnsBy('objdump', file);
-  return found.length > 0 ? found : callReturnsBy('llvm-objdump-19', file);
+/** Addresses behind each call in `.text`, or in all code. GNU's objdump knows this machine only; llvm's takes debug files for the file. */
+async function callReturns(file: string, inAll: boolean): Promise<bigint[]> {
+  const flags = ['-d', '--no-show-raw-insn', ...(inAll ? [] : ['-j', '.text']), file];
+  const found = await callReturnsBy('objdump', flags);
+  return found.length > 0 ? found : callReturnsBy('llvm-objdump-19', flags);
 }
 
-async function callReturnsBy(program: string, file: string): Promise<bigint[]> {
+async function callReturnsBy(program: string, flags: readonly string[]): Promise<bigint[]> {
   const returns: bigint[] = [];
-  const objdump = spawn(program, ['-d', '--no-show-raw-insn', '-j', '.text', file], {
+  const objdump = spawn(program, flags, {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   let wasCall = false;

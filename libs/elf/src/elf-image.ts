@@ -12,6 +12,7 @@ import {
 } from './compression.ts';
 import { ElfError } from './elf-error.ts';
 import { type ElfHeader, readHeader } from './header.ts';
+import { placeSections } from './placement.ts';
 import { relocate } from './relocations.ts';
 import { readSectionNames, readSections, type Section, sectionFlags, sectionTypes } from './sections.ts';
 import { isExecutableLoad, readSegments, type Segment, segmentTypes } from './segments.ts';
@@ -47,7 +48,9 @@ export function openElf(source: ByteSource, limits: ElfLimits = { sectionBytesMa
   const bare = readSections(source, header);
   const names = readSectionNames(source, header, bare);
   const file: ElfFile = { source, header, limits, sections: [] };
-  file.sections = bare.map((section, index) => new ElfSection(file, section, names[index] ?? ''));
+  file.sections = placeSections(header, bare, names).map(
+    (section, index) => new ElfSection(file, section, names[index] ?? ''),
+  );
   return imageOf(header, segments, file.sections);
 }
 
@@ -136,6 +139,7 @@ export class ElfSection implements Section {
   readonly nameOffset: number;
   readonly type: number;
   readonly flags: number;
+  /** In relocatable files, where every section says 0, see `placeSections`. */
   readonly address: VirtualAddress;
   readonly offset: FileOffset;
   readonly size: number;

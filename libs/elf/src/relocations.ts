@@ -1,5 +1,5 @@
-// Applies relocations to a section of a relocatable file, as a linker that leaves every section at its own `sh_addr`
-// (0 in practice) would. Sums are kept as two 32-bit halves: exact modulo 2^64, and no bigint per relocation.
+// Applies relocations to a section of a relocatable file, as a linker that puts the sections where `placeSections` has
+// them would. Sums are kept as two 32-bit halves: exact modulo 2^64, and no bigint per relocation.
 
 import { ElfError } from './elf-error.ts';
 import type { ElfSection } from './elf-image.ts';
@@ -11,10 +11,13 @@ import {
   relocationKind,
 } from './relocation-kinds.ts';
 import { sectionTypes } from './sections.ts';
+import { extendedIndexesOf } from './symbols.ts';
 
 const word = 0x1_0000_0000;
 /** Section indexes from here on have meanings of their own: absolute, common, extended. */
 const reservedIndex = 0xff00;
+/** `SHN_XINDEX`: in the table beside the symbols. */
+const extendedIndex = 0xffff;
 /** Ten bytes hold 64 bits. */
 const ulebBytesMax = 10;
 
@@ -197,6 +200,7 @@ class SymbolValues {
   readonly #littleEndian: boolean;
   readonly #count: number;
   readonly #sectionAddresses: readonly bigint[];
+  readonly #extendedIndexes: DataView | undefined;
 
   constructor(relocations: ElfSection) {
     const table = relocations.linked();
@@ -209,6 +213,8 @@ class SymbolValues {
     this.#littleEndian = header.littleEndian;
     this.#count = Math.floor(this.#symbols.byteLength / (this.#wide ? 24 : 16));
     this.#sectionAddresses = relocations.fileSections.map(({ address }) => address);
+    const extension = extendedIndexesOf(table);
+    this.#extendedIndexes = extension && viewOf(extension.raw(0, extension.size));
   }
 
   /** Passes the halves of the value of a symbol to `sum`; false if there is no such symbol. */
@@ -222,10 +228,18 @@ class SymbolValues {
         this.#symbols.getUint32(little ? at + 12 : at + 8, little),
       );
     } else sum(this.#symbols.getUint32(at + 4, little), 0);
-    const section = this.#symbols.getUint16(this.#wide ? at + 6 : at + 14, little);
-    const address = section < reservedIndex ? (this.#sectionAddresses[section] ?? 0n) : 0n;
+    const address = this.#sectionAddresses[this.#sectionOf(index, at)] ?? 0n;
     if (address !== 0n) sum(Number(address & 0xffff_ffffn), Number(address >> 32n));
     return true;
+  }
+
+  /** -1 for a symbol that is in no section. */
+  #sectionOf(index: number, at: number): number {
+    const section = this.#symbols.getUint16(this.#wide ? at + 6 : at + 14, this.#littleEndian);
+    if (section < reservedIndex) return section;
+    const extended = this.#extendedIndexes;
+    if (section !== extendedIndex || extended === undefined || 4 * index + 4 > extended.byteLength) return -1;
+    return extended.getUint32(4 * index, this.#littleEndian);
   }
 }
 

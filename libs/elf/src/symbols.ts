@@ -66,6 +66,7 @@ export class ElfSymbols {
       this.#fill(section, first, section.raw(first * entryBytes, count * entryBytes));
     }
     this.#extendSections(section);
+    if (section.header.type === 'rel') this.#addSectionAddresses(section);
   }
 
   /** UTF-8, as the linker wrote it: mangled, with suffixes and versions. `''` if it has none. */
@@ -77,7 +78,7 @@ export class ElfSymbols {
     return this.#names.toString('utf8', start, stop);
   }
 
-  /** `address` as it stands in the file. */
+  /** As it stands in the file; in relocatable ones with the address of the section added, see `placeSections`. */
   virtualAddress(index: number): VirtualAddress {
     return virtualAddress(this.base + BigInt(this.address[index] as number));
   }
@@ -104,16 +105,30 @@ export class ElfSymbols {
 
   /** `SHN_XINDEX`: indexes that do not fit 16 bits stand in a table beside this one. */
   #extendSections(section: ElfSection): void {
-    const extension = section.fileSections.find(
-      ({ type, link }) => type === sectionTypes.symtabShndx && link === section.index,
-    );
-    if (extension === undefined || !extension.hasContents) return;
+    const extension = extendedIndexesOf(section);
+    if (extension === undefined) return;
     const fields = new Fields(extension.raw(0, extension.size), section.header);
     const count = Math.min(this.count, Math.floor(extension.size / 4));
     for (let symbol = 0; symbol < count; symbol++) {
       if (this.section[symbol] === 0xffff) this.section[symbol] = fields.u32(4 * symbol);
     }
   }
+
+  /** Values in relocatable files count from the start of the section. */
+  #addSectionAddresses({ fileSections }: ElfSection): void {
+    const starts = Float64Array.from(fileSections, ({ address }) => Number(address));
+    for (let symbol = 0; symbol < this.count; symbol++) {
+      const start = starts[this.section[symbol] as number];
+      if (start !== undefined) this.address[symbol] = (this.address[symbol] as number) + start;
+    }
+  }
+}
+
+/** The section indexes of `symbols` that do not fit 16 bits. */
+export function extendedIndexesOf(symbols: ElfSection): ElfSection | undefined {
+  return symbols.fileSections.find(({ type, link, hasContents }) => {
+    return type === sectionTypes.symtabShndx && link === symbols.index && hasContents;
+  });
 }
 
 /**

@@ -4,11 +4,12 @@ import {
   ElfError,
   identify,
   isElf,
+  openElf,
   parseNotes,
   readHeader,
   readSegments,
 } from '../src/index.ts';
-import { fixture, fixtureBytes } from './fixture.ts';
+import { fixture, fixtureBytes, fixtureText } from './fixture.ts';
 import { elf64, header64, imageOfNotes, note, segment64, viewOf } from './image.ts';
 
 function errorOf(run: () => unknown): ElfError {
@@ -28,26 +29,53 @@ function altered(change: (view: DataView, bytes: Uint8Array) => void, name = 'sh
   return bytesSource(bytes);
 }
 
+/** By file, what `file` says it is. */
+const foreignFiles = fixtureText('foreign.types')
+  .split('\n')
+  .filter(Boolean)
+  .map((line) => line.split(/: +/));
+
+function expectNoElf(bytes: Uint8Array): void {
+  expect(isElf(bytes)).toBe(false);
+  for (const read of [identify, openElf]) {
+    expect(errorOf(() => read(bytesSource(bytes)))).toMatchObject({ code: 'not_elf', what: 'ELF header' });
+  }
+}
+
 describe('case 30: what is not ELF at all', () => {
+  it('has been made by the tools of other formats', () => {
+    const kinds = [
+      /^Intel amd64 COFF/,
+      /^PE32\+/,
+      /^Mach-O .* object/,
+      /^Mach-O .* shared/,
+      /^Mach-O universal/,
+    ];
+    const others = [
+      /WebAssembly/,
+      /bitcode/,
+      /^current ar/,
+      /^thin archive/,
+      /script/,
+      /^gzip/,
+      /^XZ/,
+      /^Zstandard/,
+    ];
+    for (const kind of [...kinds, ...others]) {
+      expect(
+        foreignFiles.some(([, type]) => kind.test(type!)),
+        String(kind),
+      ).toBe(true);
+    }
+  });
+
+  it.each(foreignFiles)('%s: %s', (name) => expectNoElf(fixtureBytes(name!)));
+
   it.each([
-    ['PE', 'MZ\x90\0\x03\0\0\0'],
-    ['Mach-O', '\xcf\xfa\xed\xfe\x07\0\0\x01'],
-    ['Mach-O universal', '\xca\xfe\xba\xbe\0\0\0\x02'],
-    ['wasm', '\0asm\x01\0\0\0'],
-    ['archive', '!<arch>\n'],
-    ['script', '#!/bin/sh\necho'],
-    ['gzip', '\x1f\x8b\x08\0\0\0\0\0'],
     ['nothing', ''],
     ['three bytes of the magic', '\x7fEL'],
     ['the magic later', ' \x7fELF'],
-  ])('%s', (_, text) => {
-    const bytes = Buffer.from(text, 'latin1');
-    expect(isElf(bytes)).toBe(false);
-    expect(errorOf(() => identify(bytesSource(bytes)))).toMatchObject({
-      code: 'not_elf',
-      what: 'ELF header',
-    });
-  });
+  ])('%s', (_, text) => expectNoElf(Buffer.from(text, 'latin1')));
 });
 
 describe('a broken header is an error that names it', () => {

@@ -41,6 +41,15 @@ function relocatedSections(image: ElfImage): string[] {
 }
 
 describe('case 17: relocatable files', () => {
+  it('symbols of sections that 16 bits do not count', () => {
+    const image = openElf(fixture('far.o.zst'));
+    const last = image.section('.last')!;
+    const contents = Uint8Array.from(image.section('.debug_far')!.contents());
+    // Of the three words in `.first`, then, as readelf says of the relocation, 32 bytes into `.last`.
+    expect([last.index > 0xff00, last.address]).toEqual([true, 24n]);
+    expect(viewOf(contents).getBigUint64(0, true)).toBe(24n + 32n);
+  });
+
   it.each(machines)('%s: debug sections are what lld makes of them', (machine) => {
     const object = openElf(bytesSource(placed(`relocated-${machine}.o`)));
     const linked = openElf(fixture(`relocated-${machine}.linked`));

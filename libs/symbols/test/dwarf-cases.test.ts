@@ -173,6 +173,12 @@ describe('machines', () => {
     expectAsLlvm('relocatable.o');
   });
 
+  it('case 17: a section per function, as a linker places them in the same order', () => {
+    const image = fixtureImage('relocatable-sections.o');
+    expect(image.executableRanges().length).toBeGreaterThan(10);
+    expectAsLlvm('relocatable-sections.o');
+  });
+
   it('case 18: an executable that kept its relocations', () => {
     expectAsLlvm('emit-relocs');
   });
