@@ -1,6 +1,7 @@
 // The HTTP API: every route in one place. What an operation takes and answers is described beside it, in `routes/`; what
 // every request goes through is `http/exchange.ts`.
 import { Hono, type Next } from 'hono';
+import { boardPath, type QueueBoard } from './board/queue-board.ts';
 import {
   type AppContext,
   answer,
@@ -95,7 +96,11 @@ const pages: readonly Page[] = [
   { path: '/', role: 'read', run: consolePage },
 ];
 
-export type AppDeps = ExchangeDeps & PageDeps;
+export type AppDeps = ExchangeDeps &
+  PageDeps & {
+    /** Shows the queue of jobs; undefined where there is none. */
+    readonly queueBoard: Pick<QueueBoard, 'answer'> | undefined;
+  };
 
 export function createApp(deps: AppDeps): Hono<{ Bindings: Bindings }> {
   const app = new Hono<{ Bindings: Bindings }>({ getPath: routedPath });
@@ -108,6 +113,12 @@ export function createApp(deps: AppDeps): Hono<{ Bindings: Bindings }> {
   }
   for (const { path, role, run } of pages) {
     app.get(path, (c) => answerPage(deps, c, path, role, () => run(deps, c)));
+  }
+  const { queueBoard } = deps;
+  if (queueBoard !== undefined) {
+    const run = (c: AppContext) =>
+      answerPage(deps, c, boardPath, 'admin', () => queueBoard.answer(c.req.raw));
+    for (const path of [boardPath, `${boardPath}/*`]) app.all(path, run);
   }
   app.notFound((c) => answerUnknown(deps, c, methodsOf(c.req.path)));
   return app;

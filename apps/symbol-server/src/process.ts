@@ -7,6 +7,7 @@ import { Asking, type AskMode } from './asking/asking.ts';
 import { Backfills } from './backfills/backfills.ts';
 import type { BlobStore } from './blobs/blob-store.ts';
 import { type BlobsPlace, openBlobs } from './blobs/open-blobs.ts';
+import { QueueBoard } from './board/queue-board.ts';
 import { createCatalog } from './catalog/index.ts';
 import { isLoopback, openAccess, tokenAccess } from './http/access.ts';
 import { BodyBudget } from './http/body.ts';
@@ -151,6 +152,7 @@ async function createParts(config: ServerConfig, { clock, log }: ProcessDeps) {
   return {
     ...{ client, store, queue, catalog, blobs, jobs, receiver, asking },
     backfills: new Backfills(store, catalog),
+    queueBoard: new QueueBoard(queue),
   };
 }
 

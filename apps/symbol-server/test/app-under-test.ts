@@ -50,6 +50,7 @@ export async function startApp(
   const deps: AppDeps = {
     ...{ catalog, blobs, jobs, asking, clock, version: '0.0.0-test' },
     backfills: new Backfills(store, catalog),
+    queueBoard: undefined,
     receiver: new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits }),
     waiters: new Waiters(),
     access: openAccess([]),

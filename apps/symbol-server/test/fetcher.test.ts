@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { ExecutableId } from '@symkeep/protocol';
+import { type ExecutableId, gnuId } from '@symkeep/protocol';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Lease } from '../src/jobs/lease.ts';
@@ -37,7 +37,7 @@ beforeEach(async () => {
     else reply.writeHead(200, { 'content-length': file.length }).end(file);
   });
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
-  fetcher = fetcherOf(server, `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`);
+  fetcher = fetcherOf(server, urlOf(upstream));
 });
 
 afterEach(async () => {
@@ -46,7 +46,15 @@ afterEach(async () => {
   await new Promise((resolve) => upstream.close(resolve));
 });
 
-function fetcherOf({ store, clock, deps, blobs, jobs }: AppUnderTest, url: string): Fetcher {
+function urlOf(listening: Server): string {
+  return `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
+}
+
+function fetcherOf(
+  { store, clock, deps, blobs, jobs }: AppUnderTest,
+  url: string,
+  limits = receiveLimits,
+): Fetcher {
   const { catalog } = deps;
   const upstreams = new Upstreams(
     {
@@ -58,7 +66,7 @@ function fetcherOf({ store, clock, deps, blobs, jobs }: AppUnderTest, url: strin
     },
     { store, clock, random: () => 0.5 },
   );
-  const receiver = new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits });
+  const receiver = new Receiver({ catalog, blobs, jobs, clock, limits });
   const log = pino({ level: 'silent' });
   return new Fetcher({
     catalog,
@@ -128,12 +136,22 @@ describe('the fetcher', () => {
 
   it('of two workers one asks', async () => {
     await want();
-    const port = (upstream.address() as AddressInfo).port;
-    const other = fetcherOf(server, `http://127.0.0.1:${port}`);
+    const other = fetcherOf(server, urlOf(upstream));
     await sweep();
     await other.sweep();
     expect([fetcher.counts.sweeps, other.counts.sweeps, asked.length]).toEqual([1, 0, 1]);
     await other.stop();
+  });
+
+  it('gives the turn of a file that could not be taken in to the next', async () => {
+    const busy = fetcherOf(server, urlOf(upstream), { ...receiveLimits, uploadsMax: 0 });
+    const ids = ['11', '22', '33', '44', '55'].map((byte) => gnuId(byte.repeat(20)));
+    for (const id of ids) files.set(id.slice('gnu:'.length), readFileSync(altFile));
+    const names = [wanted.name];
+    const outcomes = await Promise.all(ids.map((id) => busy.fetchAnew({ id, names, ambiguous: false })));
+    expect(outcomes).toEqual(ids.map(() => 'failed'));
+    expect(asked).toHaveLength(ids.length);
+    await busy.stop();
   });
 
   it('does nothing while the store is away, and goes on after', async () => {

@@ -253,12 +253,13 @@ export class BackfillRunner {
     const key = keyOf(backfill, id);
     const { clock, jobs, catalog, fetcher } = this.#deps;
     const before = this.#asked.get(key);
-    const isStored = backfill.source === 'stored';
-    if (before !== undefined && (!isStored || before.at + askAgainMs > clock.now())) return;
+    // A worker may have died between a file's coming and its job.
+    const isJob = backfill.source === 'stored' || set.version >= at;
+    if (before !== undefined && (!isJob || before.at + askAgainMs > clock.now())) return;
     const mark: Asked = { at: clock.now() };
-    if (isStored) {
+    if (isJob) {
       await jobs.enqueue(id, set, jobPriorityMin + 1 + priorityMax - backfill.priority);
-    } else if (set.version < at) {
+    } else {
       if (backfill.source === 'agents') await seekAnew(this.#deps.store, catalog, id, agentsWeight);
       else if (fetcher === undefined || typeof record !== 'object') mark.fetched = 'no_upstreams';
       else

@@ -62,11 +62,11 @@ export class JobQueue {
    * any of it, but not for one that runs. `priority` 0 comes first, then 1, 2, …. Throws `unavailable`, and what `before` throws.
    */
   async add(job: string, data: JobData, before: () => Promise<void>, priority = 0): Promise<void> {
-    const known = await this.#ask((queue) => queue.getJob(job));
-    const state = known === undefined ? 'unknown' : await this.#ask(() => known.getState());
+    const known = await this.ask((queue) => queue.getJob(job));
+    const state = known === undefined ? 'unknown' : await this.ask(() => known.getState());
     if (state === 'active') return;
     await before();
-    await this.#ask(async (queue) => {
+    await this.ask(async (queue) => {
       // BullMQ ignores an `add` under an ID that it keeps.
       if (state === 'failed') return known!.retry('failed', { resetAttemptsMade: true });
       // Whoever asks has reason to hope: it need not wait for its next attempt.
@@ -79,7 +79,7 @@ export class JobQueue {
 
   /** Null if there is none of this ID. Throws `unavailable`. */
   state(job: string): Promise<JobState | null> {
-    return this.#ask(async (queue) => {
+    return this.ask(async (queue) => {
       // The state first: what is read of the job afterwards says at least as much.
       const state = stateOf(await queue.getJobState(job));
       const known = state === undefined ? undefined : await queue.getJob(job);
@@ -98,7 +98,8 @@ export class JobQueue {
     this.#options.client.disconnect();
   }
 
-  async #ask<T>(ask: (queue: Queue<JobData>) => Promise<T>): Promise<T> {
+  /** Runs what asks the queue itself. Throws `unavailable` if it cannot be asked in time. */
+  async ask<T>(ask: (queue: Queue<JobData>) => Promise<T>): Promise<T> {
     const { client, clock } = this.#options;
     let cancel = (): void => undefined;
     const late = new Promise<never>((_, reject) => {
@@ -253,5 +254,5 @@ function errorOf({ failedReason }: Job<JobData>): Pick<JobState, 'error'> {
 
 // What ioredis and our own deadline throw, and what Redis refuses: full, or not a master. The rest are our own faults.
 function isOutage(error: Error): boolean {
-  return !(error instanceof TypeError || error instanceof RangeError);
+  return !(error instanceof TypeError || error instanceof RangeError || error instanceof SymkeepError);
 }

@@ -142,7 +142,7 @@ export class Fetcher {
         log.info({ id: record.id, why: outcome.failures.map(({ message }) => message) }, 'upstreams failed');
         return 'failed';
       case 'found': {
-        const received = await this.#receive(record.id, outcome);
+        const received = await this.#receive(record.id, outcome).finally(() => outcome.file.done());
         if (received === 'accepted') for (const alt of await this.#missingAlts(record)) await this.fetch(alt);
         return received;
       }

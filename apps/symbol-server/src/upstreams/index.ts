@@ -25,12 +25,18 @@ export interface UpstreamsConfig {
 }
 
 export type UpstreamOutcome =
-  | { readonly kind: 'found'; readonly upstream: string; readonly file: UpstreamFile }
+  | { readonly kind: 'found'; readonly upstream: string; readonly file: HeldFile }
   /** All have answered that they have nothing, now or lately; `retryAt` is when the first is due again. */
   | { readonly kind: 'absent'; readonly retryAt: number }
   /** Some could not be asked; what could, had nothing. */
   | { readonly kind: 'failed'; readonly failures: readonly UpstreamFailure[] }
   | { readonly kind: 'not_allowed'; readonly why: string };
+
+/** A file holds its turn until it is said to be done with: what it is read into is bounded by that too. */
+export interface HeldFile extends UpstreamFile {
+  /** Ends the body, wherever it is, and lets the next one have its turn. Once is enough. */
+  done(): void;
+}
 
 /** What is to be known of an executable before anybody is asked for its file. */
 export type Wanted = Pick<ExecutableRecord, 'id' | 'names' | 'ambiguous'>;
@@ -74,7 +80,7 @@ export class Upstreams {
   }
 
   /**
-   * Asks the upstreams that are due, in order, until one has the file; its body must be read or destroyed. Throws
+   * Asks the upstreams that are due, in order, until one has the file, which must be said to be done with. Throws
    * `StoreUnavailable`: without the shared absences nobody is asked.
    */
   async find(record: Wanted, signal: AbortSignal): Promise<UpstreamOutcome> {
@@ -110,19 +116,28 @@ export class Upstreams {
     upstream: Upstream,
     buildId: string,
     signal: AbortSignal,
-  ): Promise<UpstreamFile | null | UpstreamFailure> {
+  ): Promise<HeldFile | null | UpstreamFailure> {
     await this.#turn();
     try {
       const file = await upstream.open(buildId, signal);
-      // A file holds its turn until it is read: that is what loads the upstream.
-      if (file === null) this.#leave();
-      else file.body.once('close', () => this.#leave());
-      return file;
+      if (file !== null) return this.#held(file);
+      this.#leave();
+      return null;
     } catch (error) {
       this.#leave();
       if (error instanceof UpstreamFailure) return error;
       throw error;
     }
+  }
+
+  #held(file: UpstreamFile): HeldFile {
+    let isHeld = true;
+    const done = () => {
+      file.body.destroy();
+      if (isHeld) this.#leave();
+      isHeld = false;
+    };
+    return { ...file, done };
   }
 
   #turn(): Promise<void> {

@@ -347,6 +347,21 @@ describe('a backfill from upstreams', () => {
   });
 });
 
+describe('a worker that dies after a file came from an upstream', () => {
+  it('and before its job was asked for, costs that job nothing', async () => {
+    const [id] = (await fleet.report(1)) as [ExecutableId];
+    fleet.answer = () => 'accepted';
+    const backfill = await fleet.begin({ source: 'upstream' });
+    await fleet.tick();
+    await fleet.addFiles([id]);
+    await fleet.replaceRunner();
+    await fleet.tick();
+    expect(await fleet.work()).toBe(1);
+    expect((await untilOver(backfill)).progress).toMatchObject({ total: 1, done: 1 });
+    expect(fleet.fetched).toEqual([id]);
+  });
+});
+
 describe('a backfill by agents', () => {
   it('makes them the most wanted, and gives up after ten minutes', async () => {
     const [came, missing] = (await fleet.report(2)) as [ExecutableId, ExecutableId];
