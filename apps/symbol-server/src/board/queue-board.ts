@@ -4,8 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname, join, relative } from 'node:path';
-import { createBullBoard } from '@bull-board/api';
-import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import type { createBullBoard } from '@bull-board/api';
 import { SymkeepError } from '@symkeep/protocol';
 import { Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
@@ -49,17 +48,28 @@ export class QueueBoard {
   async answer(request: Request): Promise<Response> {
     if (Number(request.headers.get('content-length') ?? 0) > bodyBytesMax)
       throw new SymkeepError('too_large', `the body is over ${bodyBytesMax} bytes`);
+    const library = await loadLibrary();
     return this.#queue.ask(async (queue) => {
-      if (this.#board?.of !== queue) this.#board = { of: queue, adapter: boardOf(queue) };
+      if (this.#board?.of !== queue) this.#board = { of: queue, adapter: boardOf(queue, library) };
       return this.#board.adapter.app.fetch(request);
     });
   }
 }
 
-function boardOf(queue: BoundQueue): BoardAdapter {
+/** Only when somebody looks: most server processes never show it. */
+async function loadLibrary() {
+  const [api, adapters] = await Promise.all([
+    import('@bull-board/api'),
+    import('@bull-board/api/bullMQAdapter'),
+  ]);
+  return { ...api, ...adapters };
+}
+
+function boardOf(queue: BoundQueue, library: Awaited<ReturnType<typeof loadLibrary>>): BoardAdapter {
   const serverAdapter = new BoardAdapter();
   const uiConfig = { boardTitle: 'symkeep', hideDocsLink: true };
-  createBullBoard({ queues: [new BullMQAdapter(queue)], serverAdapter, options: { uiConfig } });
+  const queues = [new library.BullMQAdapter(queue)];
+  library.createBullBoard({ queues, serverAdapter, options: { uiConfig } });
   return serverAdapter;
 }
 
