@@ -107,7 +107,7 @@ async function facts(): Promise<Map<string, unknown>> {
   const all = ids();
   const found = (await lookup(server().place, all)) as unknown as (ExecutableRecord | string)[];
   return new Map(
-    all.map((id, index) => {
+    all.map((id, index): [string, unknown] => {
       const one = found[index]!;
       if (typeof one === 'string') return [id, one];
       const { version, generation, lastSeen, ...said } = one;

@@ -10,7 +10,6 @@ import {
   idKeyOf,
   type ReportedExecutable,
 } from '@symkeep/protocol';
-import { pino } from 'pino';
 import {
   type Agent,
   createAgent,
@@ -24,11 +23,7 @@ import {
 } from '../../apps/agent-client/src/index.ts';
 import { createApp } from '../../apps/symbol-server/src/app.ts';
 import { type Catalog, createCatalog, StoredRecord } from '../../apps/symbol-server/src/catalog/index.ts';
-import { openAccess } from '../../apps/symbol-server/src/http/access.ts';
-import { BodyBudget } from '../../apps/symbol-server/src/http/body.ts';
-import { RequestIds } from '../../apps/symbol-server/src/http/request-ids.ts';
-import { Waiters } from '../../apps/symbol-server/src/http/waiters.ts';
-import { createMetrics } from '../../apps/symbol-server/src/metrics.ts';
+import { appDepsOn } from '../../apps/symbol-server/test/app-under-test.ts';
 
 export const minute = 60_000;
 export const hour = 60 * minute;
@@ -128,14 +123,7 @@ export const serverCacheBytes = 8 * 2 ** 20;
 export async function startServer(store: Store, clock: Clock, epochEveryMs = 1_000): Promise<Server> {
   const catalog = createCatalog({ store, clock, cacheBytes: serverCacheBytes, epochEveryMs });
   await catalog.start();
-  const metrics = createMetrics();
-  const app = createApp({
-    ...{ catalog, clock, version: 'simulated', waiters: new Waiters(), access: openAccess([]) },
-    ...{ budget: new BodyBudget(), metrics: metrics.http, requestIds: new RequestIds() },
-    log: pino({ level: 'silent' }),
-    unready: async () => undefined,
-    metricsText: () => metrics.registry.metrics(),
-  });
+  const app = createApp(appDepsOn({ store, clock, catalog }));
   const requests: Record<string, number> = {};
   const transport: Transport = async ({ method, path, headers, body }) => {
     const route = `${method} ${path.split('?')[0]}`;

@@ -2,14 +2,14 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ManualClock, MemoryStore } from '@symkeep/cache';
+import { type Clock, ManualClock, MemoryStore, type Store } from '@symkeep/cache';
 import { decode, encode, messagePackType } from '@symkeep/protocol';
 import { pino } from 'pino';
 import { type AppDeps, createApp } from '../src/app.ts';
 import { Asking, type AskMode } from '../src/asking/asking.ts';
 import { Backfills } from '../src/backfills/backfills.ts';
 import { DirectoryStore } from '../src/blobs/directory-store.ts';
-import { createCatalog } from '../src/catalog/index.ts';
+import { type Catalog, createCatalog } from '../src/catalog/index.ts';
 import { openAccess } from '../src/http/access.ts';
 import { BodyBudget } from '../src/http/body.ts';
 import { RequestIds } from '../src/http/request-ids.ts';
@@ -35,20 +35,18 @@ export interface AppUnderTest {
   postMessagePack(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
 
-export async function startApp(
-  overrides: Partial<AppDeps> = {},
+/** Everything that the HTTP API works with, on a store and a clock: no queue, no access control, blobs in a new folder. */
+export function appDepsOn(
+  parts: { readonly store: Store; readonly clock: Clock; readonly catalog: Catalog },
   asked: { readonly mode?: AskMode } = {},
-): Promise<AppUnderTest> {
-  const clock = new ManualClock();
-  const store = new MemoryStore({ clock });
-  const catalog = createCatalog({ store, clock, cacheBytes });
-  await catalog.start();
-  const asking = new Asking({ ...{ catalog, store, clock }, ...askingOptions, ...asked });
+): AppDeps & { readonly jobs: MemoryJobs; readonly blobs: DirectoryStore } {
+  const { store, clock, catalog } = parts;
   const metrics = createMetrics();
   const jobs = new MemoryJobs();
   const blobs = new DirectoryStore(mkdtempSync(join(tmpdir(), 'blobs-')), clock);
-  const deps: AppDeps = {
-    ...{ catalog, blobs, jobs, asking, clock, version: '0.0.0-test' },
+  return {
+    ...{ catalog, blobs, jobs, clock, version: '0.0.0-test' },
+    asking: new Asking({ ...parts, ...askingOptions, ...asked }),
     backfills: new Backfills(store, catalog),
     queueBoard: undefined,
     receiver: new Receiver({ catalog, blobs, jobs, clock, limits: receiveLimits }),
@@ -61,8 +59,20 @@ export async function startApp(
     unready: async () => undefined,
     storeWarnings: () => [],
     metricsText: () => metrics.registry.metrics(),
-    ...overrides,
   };
+}
+
+export async function startApp(
+  overrides: Partial<AppDeps> = {},
+  asked: { readonly mode?: AskMode } = {},
+): Promise<AppUnderTest> {
+  const clock = new ManualClock();
+  const store = new MemoryStore({ clock });
+  const catalog = createCatalog({ store, clock, cacheBytes });
+  await catalog.start();
+  const own = appDepsOn({ store, clock, catalog }, asked);
+  const { blobs, jobs } = own;
+  const deps: AppDeps = { ...own, ...overrides };
   const app = createApp(deps);
   const post = async (path: string, body: Uint8Array<ArrayBuffer>, headers: Record<string, string>) =>
     app.request(path, { method: 'POST', body, headers });
