@@ -1,4 +1,5 @@
-import { itemsMax } from '@symkeep/protocol';
+import { StoreUnavailable } from '@symkeep/cache';
+import { type ExecutableId, type ExecutableRecord, itemsMax } from '@symkeep/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type AppUnderTest, bash, bashId, messageOf, reportOf, startApp } from './app-under-test.ts';
 
@@ -48,6 +49,28 @@ describe('a reported executable', () => {
     expect((await report({ ...bash, name: '/bin/bash' })).results[0]).toMatchObject({ status: 'merged' });
     const record = await messageOf<{ names: string[] }>(await server.get(`/v1/executables/${bashId}`));
     expect(record.names.toSorted()).toEqual(['/bin/bash', '/usr/bin/bash']);
+  });
+
+  it('keeps its symbols and its generation, however often and late it is reported', async () => {
+    await report(bash);
+    const sample = server.deps.catalog.epoch.sample();
+    if (sample instanceof StoreUnavailable) throw sample;
+    const table = { quality: 'dwarf', functions: 7, ranges: 9, bytes: 80, sources: ['dwarf'] } as const;
+    await server.deps.catalog.states.ready(
+      bashId as ExecutableId,
+      { ...table, digest: 'ab'.repeat(32) },
+      1,
+      sample,
+    );
+    const ready = await messageOf<ExecutableRecord>(await server.get(`/v1/executables/${bashId}`));
+    await server.clock.advance(3_600_000);
+    await report({ ...bash, name: '/opt/bash' });
+    const later = await messageOf<ExecutableRecord>(await server.get(`/v1/executables/${bashId}`));
+    expect(later).toMatchObject({
+      symbols: { ...ready.symbols, state: 'ready' },
+      generation: ready.generation,
+    });
+    expect(later.names).toHaveLength(2);
   });
 
   it('answers 304 to its ETag until it changes', async () => {
