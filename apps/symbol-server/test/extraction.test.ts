@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ManualClock } from '@symkeep/cache';
 import { openSymbolTable } from '@symkeep/symbols';
@@ -17,6 +17,7 @@ import {
 
 const fixture = fileURLToPath(new URL('../../../libs/symbols/fixtures/dwarf/gcc5', import.meta.url));
 const alternate = fileURLToPath(new URL('../../../libs/symbols/fixtures/dwarf/alt-one', import.meta.url));
+const otherDwz = fileURLToPath(new URL('../../../libs/elf/fixtures/debug-dwz', import.meta.url));
 /** A library whose debug file is large, if both are installed (Debian's openjdk-17-dbg). */
 const installed = ['/usr/lib/jvm/java-17-openjdk-amd64/lib/server/libjvm.so'].find((path) =>
   existsSync(path),
@@ -72,6 +73,20 @@ describe('an extraction', () => {
   it('says which dwz file is missing', async () => {
     const table = await extractor().extract({ executable: alternate, search: false }, output);
     expect(table).toMatchObject({ missingAlternate: expect.stringMatching(/^[0-9a-f]{40}$/) });
+  });
+
+  it('case 8: a dwz file of another build is as good as none, and the right one is better', async () => {
+    const extract = async (shared: string | undefined, name: string) => {
+      const files = { executable: alternate, alternate: shared, search: false };
+      return (await extractor().extract(files, join(directory, name))) as ExtractedTable;
+    };
+    const none = await extract(undefined, 'none');
+    const wrong = await extract(otherDwz, 'wrong');
+    const right = await extract(`${dirname(alternate)}/alt-shared.dwz`, 'right');
+    expect(none.missingAlternate).toMatch(/^[0-9a-f]{40}$/);
+    expect([wrong.missingAlternate, wrong.digest]).toEqual([none.missingAlternate, none.digest]);
+    expect(right.missingAlternate).toBeUndefined();
+    expect(right.digest).not.toBe(none.digest);
   });
 
   it('uses one child for many files, bad ones among them', async () => {

@@ -73,6 +73,10 @@ describe('alt links of dwz', () => {
 });
 
 describe('case 23: .gnu_debugdata', () => {
+  // As readelf has them, of the file before xz.
+  const kept = factsOf('debug-mini.symtab')
+    .symbols['.symtab']!.map(({ name }) => name)
+    .filter(Boolean);
   const namesOf = (image: ElfImage | undefined) => {
     const table = image && readSymbols(image);
     return Array.from({ length: table?.count ?? 0 }, (_, index) => table?.name(index)).filter(
@@ -86,14 +90,16 @@ describe('case 23: .gnu_debugdata', () => {
       expect(outputBytesMax).toBe(miniDebugInfoBytesMax);
       return fixtureBytes('debug-mini.symtab');
     });
-    expect(namesOf(image)).toEqual(['area', 'calls']);
+    expect(namesOf(image)).toEqual(kept);
+    expect(kept).toContain('area');
   });
 
   it.skipIf(!hasXz)('decompressed by xz itself', async () => {
     const image = await openMiniDebugInfo(open('debug-mini'), (bytes) =>
       execFileSync('xz', ['-dc'], { input: bytes }),
     );
-    expect(namesOf(image)).toEqual(['area', 'calls']);
+    expect(namesOf(image)).toEqual(kept);
+    expect(kept).toContain('area');
   });
 
   it('a file without it', async () => {

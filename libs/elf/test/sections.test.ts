@@ -7,11 +7,12 @@ import {
   freeInflationBytesMax,
   openElf,
   readSymbols,
+  sectionFlags,
   zlibRatioMax,
   zstdRatioMax,
 } from '../src/index.ts';
 import { factsOf, fixture, fixtureBytes } from './fixture.ts';
-import { elf64, SparseSource, section64, viewOf } from './image.ts';
+import { elf64, header64, SparseSource, section64, viewOf } from './image.ts';
 
 const open = (name: string) => openElf(fixture(name));
 
@@ -71,6 +72,28 @@ describe('case 13: inflation bombs and lying sizes', () => {
   const content = (type: number, claim: number, stream: Uint8Array, limits?: { sectionBytesMax: number }) =>
     openElf(bytesSource(compressedImage(type, BigInt(claim), stream)), limits).sections[2]!.contents();
   const [zlib, zstd] = [deflateSync(zeros, { level: 9 }), zstdCompressSync(zeros)];
+
+  // As readelf -t shows: both claim 32 MiB, of 32,623 bytes by binutils and 1,043 by llvm-objcopy.
+  const zerosOf = (bytes: Uint8Array, limits?: { sectionBytesMax: number }) => {
+    return openElf(bytesSource(bytes), limits).section('.debug_zeros')!;
+  };
+
+  it('zeros of objcopy are let through by zlib, refused by zstd, and held to the limit', () => {
+    const [byZlib, byZstd] = ['debug-bomb-zlib', 'debug-bomb-zstd'].map(fixtureBytes);
+    expect(zerosOf(byZlib!).contentBytes()).toBe(2 ** 25);
+    expect(zerosOf(byZlib!).contents()).toHaveLength(2 ** 25);
+    expect(() => zerosOf(byZstd!).contents()).toThrow(expect.objectContaining({ code: 'limit' }));
+    for (const bytes of [byZlib!, byZstd!]) {
+      const limited = zerosOf(bytes, { sectionBytesMax: 2 ** 24 });
+      expect(() => limited.contents()).toThrow(expect.objectContaining({ code: 'limit' }));
+    }
+  });
+
+  it.each([2 ** 25 - 1, 2 ** 25 + 1, 2 ** 40])('zeros of objcopy that claim to be %i', (claim) => {
+    const bytes = fixtureBytes('debug-bomb-zlib');
+    viewOf(bytes).setBigUint64(zerosOf(bytes).offset + 8, BigInt(claim), true);
+    expect(() => zerosOf(bytes).contents()).toThrow(expect.objectContaining({ code: 'malformed' }));
+  });
 
   it('the best that zlib reaches is let through', () => {
     expect(zeros.length / zlib.length).toBeGreaterThan(1_000);
@@ -197,6 +220,33 @@ describe('what is read', () => {
     );
     expect(openElf(source).section('.debug_info')!.contents()).toEqual(content);
     expect(source.bytesRead).toBeLessThan(1_000);
+  });
+
+  it('case 15: a file of gcc whose debug sections and headers stand beyond 4 GiB', () => {
+    const bytes = fixtureBytes('debug-plain');
+    const { header, sections } = openElf(bytesSource(bytes));
+    const far = 5 * 2 ** 30;
+    const start = Uint8Array.from(bytes);
+    const view = viewOf(start);
+    for (const { index, flags, offset } of sections) {
+      if ((flags & sectionFlags.alloc) !== 0) continue;
+      const at = header.sectionTable.offset + index * section64.bytes + section64.offset;
+      view.setBigUint64(at, BigInt(far + offset), true);
+    }
+    view.setBigUint64(header64.shoff, BigInt(far + header.sectionTable.offset), true);
+    const source = new SparseSource(
+      far + bytes.length,
+      new Map([
+        [0, start.subarray(0, 64 + 20 * 56)],
+        [far, start],
+      ]),
+    );
+    const image = openElf(source);
+    expect(image.sections.map(({ name, size }) => ({ name, size }))).toEqual(
+      factsOf('debug-plain').sections.map(({ name, size }) => ({ name, size })),
+    );
+    expect(debugContents(image)).toEqual(debugContents(open('debug-plain')));
+    expect(source.bytesRead).toBeLessThan(100_000);
   });
 
   it('a section that reaches past the end names itself', () => {

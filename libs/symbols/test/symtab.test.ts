@@ -53,7 +53,7 @@ function namesAt(name: string): (offset: number) => string | undefined {
 }
 
 describe('every byte of the text, as llvm-symbolizer answers it', () => {
-  it.each(['cases', 'cases-dynamic', 'thumb', 'two'])('%s', (name) => {
+  it.each(['cases', 'cases-dynamic', 'thumb', 'two', 'two-changed'])('%s', (name) => {
     const image = imageOf(name);
     const expected = inText(image, readExpected(`symtab/${name}.expected`));
     expect(expected.length).toBeGreaterThan(20);
@@ -73,6 +73,16 @@ describe('which symbol covers an address', () => {
       expect(lookup(address)).toEqual([]);
     }
     expect(lookup(start)[0]?.rawName).toBe('first');
+  });
+
+  it.each(['two', 'two-changed'])('case 1: before and behind the code of %s, as llvm has it', (name) => {
+    const image = imageOf(name);
+    const [start, end] = textOf(image);
+    const expected = readExpected(`symtab/${name}.expected`);
+    const outside = expected.filter(({ address }) => address < start || address >= end);
+    expect(outside).toHaveLength(32);
+    expect(outside.flatMap(({ frames }) => frames)).toEqual([]);
+    expect(found(image, expected)).toEqual(expected);
   });
 
   it('case 2: gaps and padding have none', () => {
@@ -168,5 +178,11 @@ describe('files that belong together', () => {
     const digest = (image: ElfImage) => writeSymbolTable(extract(image).ranges).digest;
     expect(digest(other!.image)).not.toBe(digest(one!.image));
     expect(digest(one!.image)).toBe(digest(imageOf('two')));
+    // As llvm-symbolizer, which is given one path, answers of each.
+    for (const name of ['two', 'two-changed']) {
+      const expected = inText(imageOf(name), readExpected(`symtab/${name}.expected`));
+      expect(found(imageOf(name), expected)).toEqual(expected);
+    }
+    expect(readExpected('symtab/two.expected')).not.toEqual(readExpected('symtab/two-changed.expected'));
   });
 });
