@@ -29,11 +29,15 @@ const parentCode = { asBefore: 0, before: 1, none: 2, back: 2 } as const;
 /** How its function and its file are written. From `back` on: the distance back from the newest one. */
 const entryCode = { asExpected: 0, none: 1, new: 2, back: 3 } as const;
 
-/** Strings that many pages share have an index in the table's header; the others stand in the page. */
+/**
+ * Strings that many pages share have an index in the table's header, 1 more than which a page names them by; the others
+ * stand in the page, and are 0.
+ */
 export interface SharedStrings {
   readonly strings: readonly string[];
-  /** Index by string; only writers need it. */
-  readonly index: ReadonlyMap<string, number>;
+  /** By function, and by file: the index of its string, `none` if that is not shared. */
+  readonly nameIndex: Int32Array;
+  readonly pathIndex: Int32Array;
 }
 
 /** Words of a location in `DecodedPage.locations`, and the place of each in it. Line and column are unsigned. */
@@ -156,7 +160,9 @@ export class PageWriter {
     this.#columns.function.varint(code);
     if (code === entryCode.new) {
       const { name, nameLength, nameText } = this.#columns;
-      this.#addString(functions.name[wanted] as string, name, nameLength, nameText);
+      const shared = this.#shared.nameIndex[wanted] as number;
+      name.varint(shared + 1);
+      if (shared === none) addText(functions.name[wanted] as string, nameLength, nameText);
       const startLine = functions.startLine[wanted] as number;
       this.#columns.startLine.varint(startLine);
       this.#expected.addFunction(startLine);
@@ -169,19 +175,11 @@ export class PageWriter {
     this.#columns.file.varint(code);
     if (code === entryCode.new) {
       const { path, pathLength, pathText } = this.#columns;
-      this.#addString(this.#ranges.files[wanted] as string, path, pathLength, pathText);
+      const shared = this.#shared.pathIndex[wanted] as number;
+      path.varint(shared + 1);
+      if (shared === none) addText(this.#ranges.files[wanted] as string, pathLength, pathText);
     }
     return this.#files.pageIndex(wanted);
-  }
-
-  /** 0: the page's next own string; else 1 + the index of a shared one. */
-  #addString(string: string, codes: ByteWriter, lengths: ByteWriter, text: ByteWriter): void {
-    const shared = this.#shared.index.get(string);
-    codes.varint(shared === undefined ? 0 : shared + 1);
-    if (shared !== undefined) return;
-    const bytes = stringBytes(string);
-    lengths.varint(bytes.length);
-    text.put(bytes);
   }
 
   #addSource(source: number): void {
@@ -249,6 +247,12 @@ class Dictionary {
     for (const entry of this.#entries) this.#pageIndexes[entry] = none;
     this.#entries.length = 0;
   }
+}
+
+function addText(string: string, lengths: ByteWriter, text: ByteWriter): void {
+  const bytes = stringBytes(string);
+  lengths.varint(bytes.length);
+  text.put(bytes);
 }
 
 function parentCodeOf(index: number, parent: number, expected: number): number {

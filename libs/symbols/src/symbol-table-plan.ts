@@ -24,8 +24,13 @@ export interface PagePlan {
   readonly functions: number;
   /** By source of `ranges`: ranges of which something is known. */
   readonly sourceRanges: readonly number[];
-  /** In how many pages each string occurs. */
-  readonly stringPages: ReadonlyMap<string, number>;
+  /** The names of functions and the paths, each once. */
+  readonly texts: readonly string[];
+  /** By text: in how many pages it occurs. */
+  readonly textPages: Uint32Array;
+  /** By function, and by file: its text. */
+  readonly nameTexts: Int32Array;
+  readonly pathTexts: Int32Array;
 }
 
 /** Throws `malformed` for ranges that do not ascend, `limit` for addresses beyond `relativeAddressMax`. */
@@ -55,11 +60,12 @@ class Planner {
   readonly #locationPage: Int32Array;
   readonly #functionPage: Int32Array;
   readonly #filePage: Int32Array;
-  readonly #filePages: Uint32Array;
   // Several functions may have one name, which counts once a page.
-  readonly #names: Names;
-  readonly #namePage: Int32Array;
-  readonly #namePages: Uint32Array;
+  readonly #texts = new Texts();
+  readonly #nameTexts: Int32Array;
+  readonly #pathTexts: Int32Array;
+  readonly #textPage: Int32Array;
+  readonly #textPages: Uint32Array;
   readonly #bounds = [0];
   readonly #sourceRanges: number[];
   #functions = 0;
@@ -72,10 +78,10 @@ class Planner {
     this.#locationPage = new Int32Array(ranges.locations.function.length).fill(none);
     this.#functionPage = new Int32Array(ranges.functions.name.length).fill(none);
     this.#filePage = new Int32Array(ranges.files.length).fill(none);
-    this.#filePages = new Uint32Array(ranges.files.length);
-    this.#names = namesOf(ranges.functions.name);
-    this.#namePage = new Int32Array(this.#names.texts.length).fill(none);
-    this.#namePages = new Uint32Array(this.#names.texts.length);
+    this.#nameTexts = Int32Array.from(ranges.functions.name, (name) => this.#texts.add(name));
+    this.#pathTexts = Int32Array.from(ranges.files, (path) => this.#texts.add(path));
+    this.#textPage = new Int32Array(this.#texts.list.length).fill(none);
+    this.#textPages = new Uint32Array(this.#texts.list.length);
     this.#sourceRanges = ranges.sources.map(() => 0);
   }
 
@@ -105,17 +111,15 @@ class Planner {
   plan(): PagePlan {
     const ranges = this.#ranges;
     if (ranges.starts.length > 0) this.#bounds.push(ranges.starts.length);
-    const stringPages = new Map(this.#names.texts.map((name, id) => [name, this.#namePages[id] as number]));
-    for (const [file, pages] of this.#filePages.entries()) {
-      const path = ranges.files[file] as string;
-      stringPages.set(path, pages + (stringPages.get(path) ?? 0));
-    }
     return {
       ranges: withUsedSources({ ...ranges, location: this.#location }, this.#sourceRanges),
       bounds: this.#bounds,
       functions: this.#functions,
       sourceRanges: this.#sourceRanges.filter((count) => count > 0),
-      stringPages,
+      texts: this.#texts.list,
+      textPages: this.#textPages,
+      nameTexts: this.#nameTexts,
+      pathTexts: this.#pathTexts,
     };
   }
 
@@ -165,39 +169,33 @@ class Planner {
     if (func === none || this.#functionPage[func] === this.#page) return;
     if (this.#functionPage[func] === none) this.#functions++;
     this.#functionPage[func] = this.#page;
-    const name = this.#names.ids[func] as number;
-    if (this.#namePage[name] === this.#page) return;
-    this.#namePage[name] = this.#page;
-    this.#namePages[name]!++;
+    this.#takeText(this.#nameTexts[func] as number);
   }
 
   #takeFile(file: number): void {
     if (file === none || this.#filePage[file] === this.#page) return;
     this.#filePage[file] = this.#page;
-    this.#filePages[file]!++;
+    this.#takeText(this.#pathTexts[file] as number);
+  }
+
+  #takeText(text: number): void {
+    if (this.#textPage[text] === this.#page) return;
+    this.#textPage[text] = this.#page;
+    this.#textPages[text]!++;
   }
 }
 
-interface Names {
-  readonly texts: readonly string[];
-  /** By function, an index into the texts. */
-  readonly ids: Int32Array;
-}
+class Texts {
+  readonly list: string[] = [];
+  readonly #known = new Map<string, number>();
 
-function namesOf(functions: readonly string[]): Names {
-  const texts: string[] = [];
-  const known = new Map<string, number>();
-  const ids = new Int32Array(functions.length);
-  for (let func = 0; func < functions.length; func++) {
-    const name = functions[func] as string;
-    let id = known.get(name);
-    if (id === undefined) {
-      id = texts.push(name) - 1;
-      known.set(name, id);
-    }
-    ids[func] = id;
+  add(text: string): number {
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    const index = this.list.push(text) - 1;
+    this.#known.set(text, index);
+    return index;
   }
-  return { texts, ids };
 }
 
 /** Without the sources that others cover everywhere. */
@@ -215,21 +213,28 @@ function entryBytesOf(text: string): number {
 }
 
 /** Chooses the strings that go into the header: those that save most, up to `sharedStringBytesMax`. */
-export function shareStrings(stringPages: ReadonlyMap<string, number>): SharedStrings {
-  const candidates = [...stringPages]
-    .filter(([text, pages]) => pages >= sharedPagesMin && text.length <= stringBytesMax / 3)
-    .map(([text, pages]) => ({ text, saved: (pages - 1) * text.length }))
-    .sort((a, b) => b.saved - a.saved || compareText(a.text, b.text));
-  const strings: string[] = [];
-  let bytes = 0;
-  for (const { text } of candidates) {
-    bytes += Buffer.byteLength(text);
+export function shareStrings({ texts, textPages, nameTexts, pathTexts }: PagePlan): SharedStrings {
+  const candidates: { readonly text: number; readonly string: string; readonly saved: number }[] = [];
+  for (const [text, string] of texts.entries()) {
+    const pages = textPages[text] as number;
+    if (pages < sharedPagesMin || string.length > stringBytesMax / 3) continue;
+    candidates.push({ text, string, saved: (pages - 1) * string.length });
+  }
+  candidates.sort((a, b) => b.saved - a.saved || compareText(a.string, b.string));
+  let count = 0;
+  for (let bytes = 0; count < candidates.length; count++) {
+    bytes += Buffer.byteLength((candidates[count] as { string: string }).string);
     if (bytes > sharedStringBytesMax) break;
-    strings.push(text);
   }
   // Neighbours that begin alike compress best.
-  strings.sort(compareText);
-  return { strings, index: new Map(strings.map((text, index) => [text, index])) };
+  const chosen = candidates.slice(0, count).sort((a, b) => compareText(a.string, b.string));
+  const indexes = new Int32Array(texts.length).fill(none);
+  for (const [index, { text }] of chosen.entries()) indexes[text] = index;
+  return {
+    strings: chosen.map(({ string }) => string),
+    nameIndex: nameTexts.map((text) => indexes[text] as number),
+    pathIndex: pathTexts.map((text) => indexes[text] as number),
+  };
 }
 
 function compareText(a: string, b: string): number {

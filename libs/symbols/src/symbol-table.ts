@@ -88,7 +88,7 @@ interface Draft {
 
 function draftOf(ranges: SymbolRanges, rangesMax: number): Draft {
   const plan = planPages(ranges, rangesMax);
-  return { plan, shared: shareStrings(plan.stringPages) };
+  return { plan, shared: shareStrings(plan) };
 }
 
 function* contentsOf({ plan, shared }: Draft): Iterable<Buffer> {
