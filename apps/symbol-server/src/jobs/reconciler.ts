@@ -40,6 +40,7 @@ export class Reconciler {
   #stop = (): void => undefined;
   #running: Promise<unknown> = Promise.resolve();
   #again = false;
+  #cancelLater = (): void => undefined;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
@@ -61,8 +62,10 @@ export class Reconciler {
 
   async stop(): Promise<void> {
     this.#stop();
+    this.#cancelLater();
     this.#again = false;
     await this.#running;
+    this.#cancelLater();
     await this.#deps.lease.release();
   }
 
@@ -75,11 +78,18 @@ export class Reconciler {
       this.#again = false;
       try {
         if (await this.#deps.lease.take()) this.#deps.log.debug(await this.pass(), 'reconciled');
+        else this.#later();
       } catch (error) {
-        // The next one comes with the next epoch, or by schedule.
         this.#deps.log.warn({ err: error }, 'reconciling was cut short');
+        this.#later();
       }
     });
+  }
+
+  // Who holds the lease may have been killed before it had looked at everything; an outage may be over.
+  #later(): void {
+    this.#cancelLater();
+    this.#cancelLater = this.#deps.clock.setTimer(graceMs, () => this.soon());
   }
 
   /** Looks at every record once. Throws what the store or the queue throws. */

@@ -181,6 +181,30 @@ describe('the reconciler', () => {
   });
 });
 
+describe('the reconciler of a worker that starts', () => {
+  it('looks once the lease of one that was killed is over', async () => {
+    await new Lease(store, 'reconciler', 60_000).take();
+    await queued();
+    reconciler.start();
+    await clock.advance(59_000);
+    expect(jobs.asked.size).toBe(0);
+    for (let seconds = 0; seconds < 2 * 15; seconds++) await clock.advance(1_000);
+    expect([...jobs.asked.values()].map((job) => job.id)).toEqual([id]);
+  });
+
+  it('looks again after an outage', async () => {
+    await queued();
+    await clock.advance(graceMs);
+    store.down(0);
+    reconciler.start();
+    await clock.advance(1_000);
+    store.up(0);
+    expect(jobs.asked.size).toBe(0);
+    await clock.advance(graceMs);
+    expect(jobs.asked.size).toBe(1);
+  });
+});
+
 describe('a lease', () => {
   it('is held by one, renewed by it, and free when its time is over or it is given back', async () => {
     const [one, other] = [new Lease(store, 'x', 1_000), new Lease(store, 'x', 1_000)];
