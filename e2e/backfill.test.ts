@@ -56,7 +56,7 @@ beforeEach(async () => {
     else reply.writeHead(200, { 'content-length': file.length }).end(file);
   });
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
-  redis = await TestRedis.start();
+  redis = await TestRedis.start({ appendOnly: true });
   server = await ServerProcess.start(redisUrl(), ['--blobs', blobs()]);
 });
 
@@ -93,7 +93,7 @@ async function startWorker(): Promise<WorkerProcess> {
 }
 
 /** Tells the server of executables that run, as an agent does. */
-async function reportAll(): Promise<void> {
+async function reportAll(): Promise<number> {
   const reported = files.map(({ buildId, name }) => ({
     ids: { gnu: buildId, htlhash: createHash('sha256').update(buildId).digest('hex').slice(0, 32) },
     ...{ name: `/usr/bin/${name}`, arch: 'x86_64', type: 'dyn', size: 16_000, load: [['0x1000', '0x200']] },
@@ -103,7 +103,7 @@ async function reportAll(): Promise<void> {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ agent: { host: 'h1', version: '1' }, executables: reported }),
   });
-  expect(reply.status).toBe(200);
+  return reply.status;
 }
 
 async function symkeep(...args: string[]): Promise<{ code: number; out: string; errors: string }> {
@@ -125,7 +125,7 @@ async function recordOf({ buildId }: VariedElf): Promise<ExecutableRecord> {
 
 describe.skipIf(!redisAvailable || !gccAvailable)('a backfill', () => {
   it('of two hundred executables reaches its total though its worker is killed; the failed ones are retried', async () => {
-    await reportAll();
+    expect(await reportAll()).toBe(200);
     const selected = ['--source', 'upstream', '--quality-below', 'dwarf'];
     const dry = await symkeep('start', ...selected, '--dry-run', '--json');
     expect(JSON.parse(dry.out)).toMatchObject({
@@ -193,6 +193,66 @@ describe.skipIf(!redisAvailable || !gccAvailable)('a backfill', () => {
     for (const file of missing) expect((await recordOf(file)).symbols.quality).toBe('dwarf');
     expect([...asked.values()].reduce((sum, count) => sum + count, 0)).toBe(requests + absent);
   }, 300_000);
+
+  it('goes on when Redis was killed, and is gone with everything else after a flush', async () => {
+    expect(await reportAll()).toBe(200);
+    for (const file of files.slice(0, absent)) hold(file);
+    await startWorker();
+    const start = async () => {
+      const { out } = await symkeep(
+        'start',
+        '--source',
+        'upstream',
+        '--rate',
+        '20',
+        '--key',
+        'night',
+        '--json',
+      );
+      return (JSON.parse(out) as Backfill).id;
+    };
+    const id = await start();
+    const partOf = async () => {
+      const reply = await fetch(`${server.url}/v1/admin/backfills/${id}`);
+      const { progress } = (await reply.json()) as Partial<Backfill>;
+      return (progress !== undefined && progress.done > 20) || `${reply.status} ${JSON.stringify(progress)}`;
+    };
+    await until('a part of it is done', partOf, patienceMs);
+    await redis.kill();
+    await redis.start();
+    await until(
+      'it is done',
+      async () => {
+        const now = (await (
+          await fetch(`${server.url}/v1/admin/backfills/${id}`)
+        ).json()) as Partial<Backfill>;
+        return now.state === 'done' || JSON.stringify(now);
+      },
+      patienceMs,
+    );
+    expect((await backfillOf(id)).progress).toMatchObject({
+      total: executables,
+      done: executables,
+      failed: 0,
+    });
+
+    await redis.cli('FLUSHALL');
+    await until('the loss is seen', async () => {
+      const reply = await fetch(`${server.url}/v1/admin/backfills`);
+      const text = await reply.text();
+      return (reply.status === 200 && text === '{"items":[],"nextCursor":null}') || text;
+    });
+    expect((await symkeep('show', id)).errors).toBe(`symkeep: there is no backfill ${id}\n`);
+    await until('what runs is reported again', async () => {
+      // While the epoch is made anew it is a 503.
+      const status = await reportAll();
+      if (status !== 200) return String(status);
+      const census = await symkeep('start', '--dry-run', '--json');
+      return (JSON.parse(census.out) as { total: number }).total === executables || census.out;
+    });
+    expect(await start()).toBe(id);
+    expect(await backfillOf(id)).toMatchObject({ state: 'running', progress: { total: executables } });
+  }, 400_000);
 
   it('is told what it cannot do in words, with the exit code of wrong use', async () => {
     expect(await symkeep('begin')).toMatchObject({ code: 2, out: '' });

@@ -149,7 +149,7 @@ describe('the fetcher', () => {
     for (const id of ids) files.set(id.slice('gnu:'.length), readFileSync(altFile));
     const names = [wanted.name];
     const outcomes = await Promise.all(ids.map((id) => busy.fetchAnew({ id, names, ambiguous: false })));
-    expect(outcomes).toEqual(ids.map(() => 'failed'));
+    expect(outcomes).toEqual(ids.map(() => 'unavailable'));
     expect(asked).toHaveLength(ids.length);
     await busy.stop();
   });

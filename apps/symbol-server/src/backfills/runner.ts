@@ -36,6 +36,8 @@ const partsMax = 128;
 const askedAtOnce = 64;
 /** A job that has not ended by then is asked for again: the queue may have been lost. */
 const askAgainMs = 60_000;
+/** After the store or the blobs were away: an upstream must not be asked each second for what cannot be kept. */
+const awayMs = 10_000;
 /** Agents ask for work with their reports; one that has the file is heard of by then. */
 const agentsMs = 600_000;
 /** More than any profile asks for: agents are asked for what is wanted most. */
@@ -151,7 +153,7 @@ export class BackfillRunner {
     const { backfills } = this.#deps;
     await backfills.noteOutcomes(backfill.id, outcomes, now);
     const after = await backfills.change(backfill.id, (current, at) => withOutcomes(current, outcomes, at));
-    for (const id of outcomes.keys()) this.#asked.delete(keyOf(backfill, id));
+    for (const { item } of standings) if (outcomes.has(item.id)) this.#asked.delete(keyOf(backfill, item));
     if (after.state === 'running') await this.#askAll(after, waiting);
     return after;
   }
@@ -183,7 +185,7 @@ export class BackfillRunner {
     // A file has come, and its table is being made.
     if (set.version >= item.at) return undefined;
     if (backfill.source === 'upstream')
-      return fetchedOutcome(this.#asked.get(keyOf(backfill, item.id))?.fetched);
+      return fetchedOutcome(this.#asked.get(keyOf(backfill, item))?.fetched);
     if (now - item.at < agentsMs) return undefined;
     return {
       kind: 'failed',
@@ -249,13 +251,14 @@ export class BackfillRunner {
   }
 
   // Whoever dies after this has asked twice at most, and twice is the same job.
-  async #ask(backfill: Backfill, { item: { id, at }, record, set }: Standing): Promise<void> {
-    const key = keyOf(backfill, id);
+  async #ask(backfill: Backfill, { item, record, set }: Standing): Promise<void> {
+    const { id, at } = item;
+    const key = keyOf(backfill, item);
     const { clock, jobs, catalog, fetcher } = this.#deps;
     const before = this.#asked.get(key);
     // A worker may have died between a file's coming and its job.
     const isJob = backfill.source === 'stored' || set.version >= at;
-    if (before !== undefined && (!isJob || before.at + askAgainMs > clock.now())) return;
+    if (before !== undefined && !this.#isDue(before, isJob)) return;
     const mark: Asked = { at: clock.now() };
     if (isJob) {
       await jobs.enqueue(id, set, jobPriorityMin + 1 + priorityMax - backfill.priority);
@@ -268,6 +271,14 @@ export class BackfillRunner {
         });
     }
     this.#asked.set(key, mark);
+  }
+
+  /** Whether what was asked for is asked for again. */
+  #isDue({ at, fetched }: Asked, isJob: boolean): boolean {
+    const ms = this.#deps.clock.now() - at;
+    if (fetched === 'unavailable') return ms >= awayMs;
+    // A store may have lost what was accepted.
+    return (isJob || fetched === 'accepted') && ms >= askAgainMs;
   }
 
   /** What the rate allows now: a second's worth at most, so that a pause is no debt. */
@@ -296,6 +307,7 @@ function fetchedOutcome(fetched: Asked['fetched']): Outcome | undefined {
   switch (fetched) {
     case undefined:
     case 'accepted':
+    case 'unavailable':
       return undefined;
     case 'kept':
       return { kind: 'skipped', code: 'not_better' };
@@ -309,9 +321,9 @@ function fetchedOutcome(fetched: Asked['fetched']): Outcome | undefined {
   }
 }
 
-// A backfill's ID has no spaces.
-function keyOf({ id }: Backfill, executable: ExecutableId): string {
-  return `${id} ${executable}`;
+// A backfill's ID has no spaces. A store that went back has it asked for at another time, which is another asking.
+function keyOf({ id }: Backfill, item: InFlight): string {
+  return `${id} ${item.at} ${item.id}`;
 }
 
 function known<T>(value: T | StoreUnavailable): T {

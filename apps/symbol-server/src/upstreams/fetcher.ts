@@ -24,15 +24,15 @@ export interface FetcherDeps {
   readonly log: Logger;
 }
 
-/** What came of asking for one executable. */
-export type FetchOutcome = 'accepted' | 'kept' | 'absent' | 'failed' | 'not_allowed';
+/** What came of asking for one executable. `unavailable`: the store or the blobs are away, whatever upstreams have. */
+export type FetchOutcome = 'accepted' | 'kept' | 'absent' | 'failed' | 'not_allowed' | 'unavailable';
 
 export class Fetcher {
   readonly #deps: FetcherDeps;
   readonly #running = new Map<ExecutableId, Promise<FetchOutcome>>();
   readonly #ending = new AbortController();
   #cancel = (): void => undefined;
-  readonly counts = { sweeps: 0, accepted: 0, kept: 0, absent: 0, failed: 0, not_allowed: 0 };
+  readonly counts = { sweeps: 0, accepted: 0, kept: 0, absent: 0, failed: 0, not_allowed: 0, unavailable: 0 };
 
   constructor(deps: FetcherDeps) {
     this.#deps = deps;
@@ -76,7 +76,8 @@ export class Fetcher {
     const fetch = this.#fetch(record)
       .catch((error): FetchOutcome => {
         this.#deps.log.warn({ err: error, id: record.id }, 'a debug file could not be fetched');
-        return 'failed';
+        const isAway = error instanceof StoreUnavailable || SymkeepError.from(error).code === 'unavailable';
+        return isAway ? 'unavailable' : 'failed';
       })
       .finally(() => this.#running.delete(record.id));
     this.#running.set(record.id, fetch);
@@ -87,7 +88,7 @@ export class Fetcher {
   /** Asks for one executable as if nobody ever had: an admin wants it tried. */
   async fetchAnew(record: Wanted): Promise<FetchOutcome> {
     const outage = await this.#deps.upstreams.absences.cancel([record.id]);
-    return outage === undefined ? this.fetch(record) : 'failed';
+    return outage === undefined ? this.fetch(record) : 'unavailable';
   }
 
   /** Wanted executables that have no symbols, or lack a dwz file, and that some upstream is due to be asked for. */

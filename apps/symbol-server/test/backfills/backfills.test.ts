@@ -362,6 +362,32 @@ describe('a worker that dies after a file came from an upstream', () => {
   });
 });
 
+describe('a store that lost its last second', () => {
+  it('has what an upstream had given asked for again', async () => {
+    const [id] = (await fleet.report(1)) as [ExecutableId];
+    fleet.answer = () => 'accepted';
+    const backfill = await fleet.begin({ source: 'upstream' });
+    await fleet.tick();
+    // It was accepted, and the set is as if it never had been.
+    for (let second = 0; second < 61; second++) await fleet.tick();
+    expect(fleet.fetched).toEqual([id, id]);
+    await fleet.addFiles([id]);
+    await fleet.conclude(id, false);
+    expect((await untilOver(backfill)).progress).toMatchObject({ total: 1, done: 1 });
+  });
+});
+
+describe('an outage of ours', () => {
+  it('is no failure of an upstream: it is asked again a little later', async () => {
+    const [id] = (await fleet.report(1)) as [ExecutableId];
+    fleet.answer = () => 'unavailable';
+    const backfill = await fleet.begin({ source: 'upstream' });
+    for (let second = 0; second < 11; second++) await fleet.tick();
+    expect(fleet.fetched).toEqual([id, id]);
+    expect((await fleet.show(backfill)).progress).toMatchObject({ failed: 0, running: 1 });
+  });
+});
+
 describe('a backfill by agents', () => {
   it('makes them the most wanted, and gives up after ten minutes', async () => {
     const [came, missing] = (await fleet.report(2)) as [ExecutableId, ExecutableId];
