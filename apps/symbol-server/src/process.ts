@@ -27,6 +27,7 @@ import { createRedis, redisReady, withoutPassword } from './redis.ts';
 import { type Listening, startServer } from './server.ts';
 import { type ReceiveLimits, Receiver } from './sources/receive.ts';
 import { StoreWatch } from './store-health.ts';
+import { warmUp } from './warm-up.ts';
 
 /** How long a start waits for Redis; then the server listens anyway, answers 503, and recovers by itself. */
 const redisWaitMs = 3_000;
@@ -125,6 +126,7 @@ export async function startProcess(config: ServerConfig, deps: ProcessDeps): Pro
       },
       config.listen,
     );
+    setImmediate(warmUp);
     const stop = async () => {
       ending = true;
       await listening.stop();

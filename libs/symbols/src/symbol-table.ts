@@ -1,6 +1,7 @@
 // A symbol table as it is stored: a header with the page index, kept in memory, and pages, of which one lookup reads one.
 // Writer and reader; the content of a page is in symbol-table-page.ts, the layout in docs/formats.md.
 import { createHash } from 'node:crypto';
+import { endianness } from 'node:os';
 import { crc32 } from 'node:zlib';
 import { type Frame, type Quality, qualities } from '@symkeep/protocol';
 import { ByteReader, ByteWriter } from './byte-cursor.ts';
@@ -178,10 +179,7 @@ function readHeader(reader: ByteReader, length: number): SymbolTable {
   for (let page = 0; page < pageCount; page++) {
     pageOffsets[page + 1] = (pageOffsets[page] as number) + reader.varint();
   }
-  const checksums = reader.take(4 * pageCount);
-  const pageChecksums = Uint32Array.from({ length: pageCount }, (_, page) =>
-    checksums.readUInt32LE(4 * page),
-  );
+  const pageChecksums = littleEndianWords(reader.take(4 * pageCount));
   const sharedStrings = SharedTexts.read(reader);
   return {
     imageBase,
@@ -196,6 +194,13 @@ function readHeader(reader: ByteReader, length: number): SymbolTable {
     sharedStrings,
     weight: 2_048 + 20 * pageCount + sharedStrings.weight,
   };
+}
+
+/** A loop over thousands of pages would be half of opening a table for the first time. */
+function littleEndianWords(bytes: Uint8Array): Uint32Array {
+  const copy = Uint8Array.from(bytes);
+  if (endianness() === 'BE') Buffer.from(copy.buffer).swap32();
+  return new Uint32Array(copy.buffer);
 }
 
 /** The strings that pages share, each decoded when it is first asked for: a page needs a few dozen of ten thousand. */
