@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
-// Two projects, one command. `unit` runs files side by side; some of them start a real Redis. `e2e` starts fleets of real
-// processes, so its files run one at a time: two cores are shared with everything that the tests start.
+// Three projects, one command. `unit` runs files side by side; some of them start a real Redis. `seed` simulates days, beside
+// them. `e2e` starts fleets of real processes, so its files run one at a time: two cores are shared with everything that
+// the tests start.
 export default defineConfig({
   test: {
     projects: [
@@ -19,8 +20,16 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'seed',
+          include: ['e2e/seed/**/*.test.ts'],
+          testTimeout: 180_000,
+        },
+      },
+      {
+        test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
+          exclude: ['e2e/seed/**'],
           testTimeout: 180_000,
           hookTimeout: 60_000,
           fileParallelism: false,

@@ -40,10 +40,12 @@ const overtakenLoad: MechanismCase = async (faults) => {
   const id = idOf(executable(6));
   fleet.hosts[0]!.map(executable(6, { name: '/n' }));
   // This server's reads take two seconds; the change and its event come in between.
-  const slow = await startServer(
+  const starting = startServer(
     withFaults(fleet.store, { ...faults, readMs: 2_000, clock: fleet.clock }),
     fleet.clock,
   );
+  await fleet.clock.advance(10_000);
+  const slow = await starting;
   const early = slow.catalog.executables.lookup([id]);
   await fleet.clock.advance(100);
   const sample = fleet.servers[0]!.catalog.epoch.sample();
