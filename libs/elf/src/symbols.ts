@@ -31,7 +31,7 @@ export class ElfSymbols {
   /** Which of the two tables it is. `.symtab` has all symbols, `.dynsym` those that other files may use. */
   readonly source: 'symtab' | 'dynsym';
   readonly count: number;
-  /** Relative to `base`, in 64-bit arithmetic without sign; exact below 2^53, which holds for all within the image. */
+  /** Relative to `base`: the difference in 64 bits, read as signed; exact within 2^53, which holds for all within the image. */
   readonly address: Float64Array;
   /** 0 is common: then a function ends where the next begins. */
   readonly size: Float64Array;
@@ -98,7 +98,7 @@ export class ElfSymbols {
       this.size[symbol] = fields.word(at + size);
       // Kernel addresses do not fit a double: subtract the base in halves first.
       const low = fields.low(at + value) - baseLow;
-      const high = (fields.high(at + value) - baseHigh + (low < 0 ? -1 : 0)) >>> 0;
+      const high = (fields.high(at + value) - baseHigh + (low < 0 ? -1 : 0)) | 0;
       this.address[symbol] = high * 0x1_0000_0000 + (low >>> 0);
     }
   }

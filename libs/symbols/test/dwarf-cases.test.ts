@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { debugSectionsOf, extract, extractDwarf } from '../src/index.ts';
+import { debugSectionsOf, extract, extractDwarf, extractSymbols, mergeRanges } from '../src/index.ts';
 import { answerer, expectEveryByte, fixtureImage, readExpected, splitFixture } from './dwarf-fixtures.ts';
+import { symbolizer } from './symbolizer.ts';
 
 function expectAsLlvm(name: string): void {
   const image = fixtureImage(name);
@@ -65,6 +66,22 @@ describe('addresses', () => {
   it.each(['high', 'higher'])('case 19: addresses above 2^63: %s', (name) => {
     expect(fixtureImage(name).base).toBeGreaterThan(2n ** 63n);
     expectAsLlvm(name);
+  });
+
+  it('case 19: above 2^63 and far from the lowest address, which is that of per-CPU data', () => {
+    expect(fixtureImage('kernel').base).toBe(0n);
+    expectAsLlvm('kernel');
+  });
+
+  it('case 19: symbols there, without DWARF', () => {
+    const image = fixtureImage('kernel');
+    const lookup = symbolizer(mergeRanges([extractSymbols(image, 'symtab')!]));
+    // The outermost frame has the symbol's name; padding has a line and no name.
+    const names = readExpected('kernel.expected').map(({ start, answer }) => {
+      return { start, name: answer.split(' < ').at(-1)!.split(' ')[0] };
+    });
+    expect(new Set(names.map(({ name }) => name)).size).toBeGreaterThan(5);
+    for (const { start, name } of names) expect(lookup(start)[0]?.rawName ?? '').toBe(name);
   });
 });
 

@@ -2,6 +2,8 @@
 // behind.
 import type { AddressSpan } from './debug-sections.ts';
 
+/** In place of an end: no code there. Addresses below the base are negative, as a kernel's are whose per-CPU data are at 0. */
+export const noCode = Number.NEGATIVE_INFINITY;
 /** From the image base: so far addresses are exact. */
 const distanceMax = 2 ** 52;
 
@@ -23,7 +25,7 @@ export class CodeSpans {
     this.#ends = Float64Array.from(spans, (span) => span.end);
   }
 
-  /** Where the span of code that `address` is in ends; -1 if it is in none. */
+  /** Where the span of code that `address` is in ends; `noCode` if it is in none. */
   endAt(address: number): number {
     const last = this.#last;
     if (address >= this.#starts[last]! && address < this.#ends[last]!) return this.#ends[last]!;
@@ -34,7 +36,7 @@ export class CodeSpans {
       if (this.#starts[middle]! <= address) low = middle + 1;
       else high = middle;
     }
-    if (low === 0 || !(address < this.#ends[low - 1]!)) return -1;
+    if (low === 0 || !(address < this.#ends[low - 1]!)) return noCode;
     this.#last = low - 1;
     return this.#ends[low - 1]!;
   }

@@ -1,7 +1,7 @@
 // The rows of one unit's line program, in columns that are reused from unit to unit: from each address on,
 // which file, line and column. A gap row ends each sequence.
 import { type Budget, grown } from './budget.ts';
-import type { CodeSpans } from './code-spans.ts';
+import { type CodeSpans, noCode } from './code-spans.ts';
 import { orderOf } from './order.ts';
 
 /** In place of a file: from here on nothing is known. */
@@ -85,7 +85,7 @@ export class LineRows {
   #open(address: number): boolean {
     if (this.#first === dead) return false;
     this.#spanEnd = this.#spans.endAt(address);
-    this.#first = this.#spanEnd < 0 ? dead : this.count;
+    this.#first = this.#spanEnd === noCode ? dead : this.count;
     this.#isSorted = true;
     return this.#first >= 0;
   }

@@ -3,7 +3,7 @@
 import { SymbolsError } from '../symbols-error.ts';
 import { type AbbreviationTable, kind, record, slot } from './abbreviations.ts';
 import { type Budget, BudgetError, grown } from './budget.ts';
-import type { CodeSpans } from './code-spans.ts';
+import { type CodeSpans, noCode } from './code-spans.ts';
 import { form } from './constants.ts';
 import { DieReader } from './die-reader.ts';
 import { skipValues } from './forms.ts';
@@ -198,7 +198,7 @@ export class Subroutines implements RangeSink {
   range(start: number, end: number): void {
     if (!(end > start)) return;
     const spanEnd = this.#spans.endAt(start);
-    if (spanEnd < 0) return;
+    if (spanEnd === noCode) return;
     const at = this.rangeCount;
     if (at === this.rangeStart.length) {
       this.rangeStart = grown(this.rangeStart, 2 * at, this.#budget, 'ranges');
