@@ -168,7 +168,7 @@ async function measureVisible(report: Report, server: Server): Promise<void> {
     debug: files.make(made++, 'debug'),
   }));
   const worker = await WorkerProcess.start(redisUrl, blobs);
-  const agent = await fleet.addAgent([], '1h', server, ['--events', 'follow']);
+  const agent = await fleet.addAgent([], '1h', server, ['--events', 'follow', '--upload', 'never']);
   agent.host.runFiles(
     programs.map(({ stripped: { path, buildId } }) => ({ file: path, ids: [`gnu:${buildId}`] })),
   );

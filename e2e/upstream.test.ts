@@ -42,7 +42,8 @@ describe.skipIf(!redisAvailable || !gccAvailable || !debuginfodAvailable)('an up
     const upstream = ['--upstreams', debuginfod.url, '--upstream-private'];
     const paths = ['--upstream-paths', join(directory, 'bin/')];
     worker = await WorkerProcess.start(`unix://${redis.socket}`, blobs, 1, [...upstream, ...paths]);
-    agent = await fleet.addAgent([], '1h', server, ['--events', 'follow']);
+    // What the host itself has of them (little: they are stripped) is another test's.
+    agent = await fleet.addAgent([], '1h', server, ['--events', 'follow', '--upload', 'never']);
   });
   afterAll(async () => {
     await worker?.stop('SIGKILL');
