@@ -24,7 +24,7 @@ const cacheBytes = 16 * 2 ** 20;
 /** Its cache saves a read now and then; a change is checked by the store anyway. */
 const gatherMs = 250;
 /** Jobs under way for each extraction: while one is extracted, others wait for disks and for Redis. */
-const jobsPerExtraction = 4;
+export const jobsPerExtraction = 4;
 /** How long a start waits for Redis before it goes on, and takes jobs when Redis comes. */
 const redisWaitMs = 3_000;
 /** Longer than a round of the reconciler takes; a worker that died has its place taken after it. */
