@@ -1,5 +1,6 @@
 // What a server gets that takes files from anyone: files of others, cut short, bombs, holes, drips and crowds. Each is
 // answered with its documented code, the memory stays small through all of it, and the disk is clean after.
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -264,6 +265,31 @@ describe.skipIf(!redisAvailable)('a file', () => {
     await untilClean();
   });
 
+  const full = mountSmall();
+  it.skipIf(full === undefined)('for which there is no room is told so, and leaves nothing', async () => {
+    const place = join(full!, 'blobs');
+    const small = await ServerProcess.start(`redis+unix://${redis.socket}`, [
+      '--data',
+      data,
+      '--blobs',
+      place,
+    ]);
+    try {
+      const padded = (n: number) => Buffer.concat([ofBuild(idOf(n)), Buffer.alloc(16 * MiB, 7)]);
+      for (let n = 6_000; n < 6_003; n++) {
+        const reply = await exchange(small.port, put(padded(n), {}, pathOf(idOf(n))));
+        expect([reply.status, reply.code]).toEqual([503, 'unavailable']);
+        expect(reply.headers.get('symkeep-reason')).toBe('disk_full');
+        expect(readdirSync(join(place, '.staging'))).toEqual([]);
+      }
+      const fits = await exchange(small.port, put(ofBuild(idOf(6_000)), {}, pathOf(idOf(6_000))));
+      expect(fits.status).toBe(202);
+    } finally {
+      await small.stop();
+      execFileSync('umount', [full!]);
+    }
+  });
+
   it('whose sender goes away leaves nothing', async () => {
     await Promise.all(
       Array.from({ length: 50 }, async (_, n) => {
@@ -326,6 +352,17 @@ describe.skipIf(!redisAvailable)('a file', () => {
     }
   });
 });
+
+/** A file system of 8 MiB, where this process may mount one. */
+function mountSmall(): string | undefined {
+  const place = mkdtempSync(join(tmpdir(), 'sk-full-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', place], { stdio: 'ignore' });
+    return place;
+  } catch {
+    return undefined;
+  }
+}
 
 /** Sends a stream; the reply may come before all of it is sent. */
 function sendStream(
