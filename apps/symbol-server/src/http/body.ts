@@ -124,6 +124,7 @@ export async function* streamBody(
       throw new SymkeepError('too_large', `the body inflates to over ${inflationRatioMax} times its size`);
     }
     yield part;
+    if (coding !== 'identity') forgetBuffers(part.length);
   }
 }
 
