@@ -319,6 +319,21 @@ describe('search', () => {
 });
 
 describe('a new epoch', () => {
+  it('is followed from its own beginning, though its logs have grown to where the old ones were', async () => {
+    const one = executable();
+    const renamed = { ...one, name: '/opt/bash' };
+    await report([one]);
+    await report([renamed]);
+    await clock.advance(1_000);
+    store.flush();
+    await clock.advance(1_000);
+    await report([one]);
+    expect(await recordOf(gnu, other)).toMatchObject({ names: [one.name] });
+    await report([renamed]);
+    await clock.advance(1_000);
+    expect(await recordOf(gnu, other)).toMatchObject({ names: expect.arrayContaining([renamed.name]) });
+  });
+
   it('forgets what this process had cached, and a reply in between is not given', async () => {
     await report([executable()]);
     await recordOf(gnu);

@@ -39,8 +39,11 @@ export class EventFeed {
   readonly #caches: Invalidated;
   readonly #gatherMs: number;
   readonly #waiting = new Set<() => void>();
+  /** Of the present epoch's logs: in another one the same numbers mean other events. */
   #position: EventCursor | undefined;
   #stopping = new AbortController();
+  /** Aborts when the thread is lost. */
+  #lost = new AbortController();
   #following: Promise<void> | undefined;
   /** Counted since start. */
   readonly counts = { events: 0, resets: 0, outages: 0 };
@@ -52,6 +55,7 @@ export class EventFeed {
     this.#epoch = epoch;
     this.#clock = clock;
     this.#caches = caches;
+    epoch.onChange(() => this.#lose());
   }
 
   /** Starts to follow; nothing may be cached before this resolves once, or an event could be missed. */
@@ -70,9 +74,11 @@ export class EventFeed {
 
   /** One step of following: reads what is new, drops what changed. False after an outage. */
   async advance(): Promise<boolean> {
-    if (this.#position === undefined) return this.#resume();
-    const page = await this.#store.readEvents(this.#position, eventsMax);
+    const position = this.#position;
+    if (position === undefined) return this.#resume();
+    const page = await this.#store.readEvents(position, eventsMax);
     if (page instanceof StoreUnavailable) return this.#outage();
+    if (this.#position !== position) return true;
     if (page.reset) {
       this.counts.resets++;
       this.#caches.all();
@@ -115,13 +121,22 @@ export class EventFeed {
     while (!signal.aborted) {
       let healthy = await this.advance();
       if (healthy && this.#position !== undefined && !signal.aborted) {
-        const waited = await this.#store.waitForEvents(this.#position, waitMs, signal);
+        const until = AbortSignal.any([signal, this.#lost.signal]);
+        const waited = await this.#store.waitForEvents(this.#position, waitMs, until);
         healthy = !(waited instanceof StoreUnavailable);
         // Each read asks all shards: what comes close together is read at once.
         if (healthy && this.#gatherMs > 0) await this.#pause(this.#gatherMs, signal);
       }
       if (!healthy && !signal.aborted) await this.#pause(retryMs, signal);
     }
+  }
+
+  // Logs that began anew may have grown to where they were before: their numbers alone would not tell.
+  #lose(): void {
+    this.#position = undefined;
+    this.#lost.abort();
+    this.#lost = new AbortController();
+    this.#wake();
   }
 
   // The end of the logs may be past events that were never heard: everything cached until now is suspect.
