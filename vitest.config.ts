@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // Three projects, one command. `unit` runs files side by side; some of them start a real Redis. `seed` simulates days, beside
-// them. `e2e` starts fleets of real processes, so its files run one at a time: two cores are shared with everything that
-// the tests start.
+// them. `e2e` starts fleets of real processes, which wait more than they work: two of its files run at a time, whatever the
+// machine has, and each waits for what it expects rather than for a time.
 export default defineConfig({
   test: {
     projects: [
@@ -32,7 +32,7 @@ export default defineConfig({
           exclude: ['e2e/seed/**'],
           testTimeout: 180_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          maxWorkers: 2,
         },
       },
     ],
